@@ -1,0 +1,101 @@
+"""Arrow schemas of the tables: one folder a table, aligned by shard number.
+
+Every column carries a description in its field metadata, so that it travels with the
+Parquet file. `SCHEMA_VERSION` grows when a column changes its meaning or its type.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+
+class Table(StrEnum):
+    """The folders of a dataset, in the order in which data flows through them."""
+
+    IMAGES = "images"
+    CAPTIONS = "captions"
+    REGIONS = "regions"
+    NEGATIVES = "negatives"
+
+
+def _column(name: str, type_: pa.DataType, description: str, nullable: bool = False) -> pa.Field:
+    return pa.field(name, type_, nullable, {"description": description})
+
+
+_BOX = pa.list_(pa.float32(), 4)
+
+_NEGATIVE = pa.struct(
+    [
+        _column("text", pa.string(), "the positive phrase with one attribute changed"),
+        _column("type", pa.string(), "kind of the changed attribute: colour, material, size, …"),
+        _column("span_start", pa.int32(), "first character of the new value in `text`"),
+        _column("span_end", pa.int32(), "one past the last character of the new value in `text`"),
+        _column("old", pa.string(), "the value in the positive phrase"),
+        _column("new", pa.string(), "the value that replaced it"),
+        _column("checks", pa.list_(pa.string()), "names of the checks that this negative passed"),
+    ]
+)
+
+SCHEMAS: dict[Table, pa.Schema] = {
+    Table.IMAGES: pa.schema(
+        [
+            _column("image_id", pa.string(), "first 128 bits of the SHA-256 of `bytes`, in hex"),
+            _column("uri", pa.string(), "where the image came from"),
+            _column("bytes", pa.binary(), "the encoded image, byte for byte as it came"),
+            _column("width", pa.int32(), "pixels, as shown (after EXIF rotation)"),
+            _column("height", pa.int32(), "pixels, as shown (after EXIF rotation)"),
+            _column("format", pa.string(), "what the bytes are: JPEG, PNG, WEBP, …"),
+            _column("phash", pa.string(), "64-bit perceptual hash in hex, for near duplicates"),
+            _column("source_caption", pa.string(), "caption that came with the image", True),
+            _column("source", pa.string(), "other columns of the source, as a JSON object", True),
+        ]
+    ),
+    Table.CAPTIONS: pa.schema(
+        [
+            _column("image_id", pa.string(), "the image: joins `images` within the same shard"),
+            _column("long", pa.string(), "long caption"),
+            _column("short", pa.string(), "short caption"),
+            _column("long_finish_reason", pa.string(), "why the long caption ended: stop, length"),
+            _column("short_finish_reason", pa.string(), "why the short one ended: stop, length"),
+            _column("prompt_tokens", pa.int32(), "tokens of both prompts, image tokens included"),
+            _column("long_tokens", pa.int32(), "tokens of the long caption"),
+            _column("short_tokens", pa.int32(), "tokens of the short caption"),
+            _column("checks", pa.list_(pa.string()), "names of the checks that flagged the row"),
+        ]
+    ),
+    Table.REGIONS: pa.schema(
+        [
+            _column("region_id", pa.string(), "128 bits in hex from image, span and box"),
+            _column("image_id", pa.string(), "the image: joins `images` within the same shard"),
+            _column("phrase", pa.string(), "the phrase, as it stands in the long caption"),
+            _column("span_start", pa.int32(), "first character of the phrase in `captions.long`"),
+            _column("span_end", pa.int32(), "one past its last character in `captions.long`"),
+            _column("bbox", _BOX, "x1, y1, x2, y2, each 0..1 of the picture as shown"),
+            _column("score", pa.float32(), "detector's score of the phrase for the box, 0..1"),
+            _column("margin", pa.float32(), "score minus that of the next best phrase for the box"),
+            _column("description", pa.string(), "longer expression for the region"),
+        ]
+    ),
+    Table.NEGATIVES: pa.schema(
+        [
+            _column("region_id", pa.string(), "the region: joins `regions` within the same shard"),
+            _column("image_id", pa.string(), "the image: joins `images` within the same shard"),
+            _column("positive", pa.string(), "the phrase that is true of the region"),
+            _column("negatives", pa.list_(_NEGATIVE), "phrases that are not, at most 10"),
+        ]
+    ),
+}
+
+ERRORS_SCHEMA = pa.schema(
+    [
+        _column("id", pa.string(), "the row: an image_id or a region_id, or the uri of a file"),
+        _column("stage", pa.string(), "the stage that gave up on it"),
+        _column("error", pa.string(), "class of the error"),
+        _column("message", pa.string(), "what was wrong"),
+        _column("attempts", pa.int32(), "how often it was tried"),
+    ]
+)
