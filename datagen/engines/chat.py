@@ -1,0 +1,70 @@
+"""What every chat engine speaks: a request with text and perhaps an image, and its reply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from PIL import Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Structure:
+    """A form that the reply must take; exactly one of the three is set."""
+
+    choice: tuple[str, ...] | None = None
+    regex: str | None = None
+    json_schema: str | None = None
+
+    def __post_init__(self) -> None:
+        if sum(form is not None for form in (self.choice, self.regex, self.json_schema)) != 1:
+            raise ValueError("Structure takes exactly one of choice, regex and json_schema.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How tokens are drawn. `seed` comes from the row's id, so that a row repeats itself."""
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """One turn. Constant text belongs into `system`, which is shared by prefix caching."""
+
+    text: str
+    system: str | None = None
+    image: Image.Image | None = None
+    structure: Structure | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatReply:
+    """`finish_reason` is "stop" for a whole reply and "length" for one that was cut off."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+
+
+class ChatEngine(Protocol):
+    """An engine takes many requests at once; each call awaits its own reply."""
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """Answer one request.
+
+        Raises:
+            RequestError: this request cannot be answered; others can.
+            EngineDeadError: the engine is gone; the process that holds it must end.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free what the engine holds."""
+        ...

@@ -1,0 +1,61 @@
+"""Prompts as files: YAML front matter (name, version, max_tokens, temperature), then the text."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A prompt and what its lineage says of it. `hash` is of the whole file."""
+
+    name: str
+    version: int
+    text: str
+    hash: str
+    max_tokens: int
+    temperature: float
+
+    def lineage(self) -> dict[str, str | int | float]:
+        """What goes into a run's settings."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "hash": self.hash,
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+        }
+
+
+def load_prompt(path: str | Path) -> Prompt:
+    """Read a prompt file.
+
+    Raises:
+        ValueError: the file is missing or its front matter is not as described above.
+    """
+    file = Path(path)
+    try:
+        raw = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"Cannot read the prompt {file}: {error.strerror}.") from None
+    parts = raw.split("---\n", 2)
+    if len(parts) != 3 or parts[0].strip():
+        raise ValueError(f"The prompt {file} must begin with front matter between two '---' lines.")
+    try:
+        front = yaml.safe_load(parts[1])
+        return Prompt(
+            name=str(front["name"]),
+            version=int(front["version"]),
+            text=parts[2].strip(),
+            hash=hashlib.sha256(raw.encode()).hexdigest()[:16],
+            max_tokens=int(front["max_tokens"]),
+            temperature=float(front.get("temperature", 0.0)),
+        )
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"The front matter of {file} needs name, version and max_tokens: {error!r}."
+        ) from None

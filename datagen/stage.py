@@ -1,0 +1,66 @@
+"""What a stage of generation is: it turns the items of a shard into rows of a table."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+from datagen.dataset import Dataset, Table
+from datagen.dataset.lineage import Lineage
+from datagen.dataset.rows import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One unit of work; subclasses add what the stage needs of its input rows."""
+
+    id: str
+
+
+ItemT = TypeVar("ItemT", bound=Item)
+
+
+class RowError(ValueError):
+    """This row cannot be done, whoever tries; it becomes a dead letter with this message."""
+
+
+class Stage(ABC, Generic[ItemT]):
+    """One arrow of the flow. It reads shard k of its inputs and makes shard k of its output.
+
+    An instance is made on the driver, sent to every actor, and opened there: keep the
+    constructor light and load models in `open`.
+    """
+
+    name: ClassVar[str]
+    source: ClassVar[Table]
+    output: ClassVar[Table]
+
+    @property
+    @abstractmethod
+    def lineage(self) -> Lineage:
+        """All settings that change the rows."""
+
+    async def open(self) -> None:
+        """Load models and start engines, in the actor.
+
+        Raises:
+            ModelNotFoundError: a model is not there; the run ends with this sentence.
+        """
+
+    @abstractmethod
+    def read(self, dataset: Dataset, shard: int) -> Iterator[ItemT]:
+        """Stream the items of one shard, joining the tables it needs by shard."""
+
+    @abstractmethod
+    async def process(self, item: ItemT) -> Sequence[Row]:
+        """Make the rows of one item. Runs for many items at once, so it must not block.
+
+        Raises:
+            RowError, RequestError: the item becomes a dead letter.
+            EngineDeadError: the actor ends and its shards are done again by another.
+        """
+
+    async def close(self) -> None:
+        """Free what `open` took."""
