@@ -1,0 +1,54 @@
+-- Views over the four tables of a dataset, on top of `images`, `captions`, `regions`,
+-- `negatives`, `errors` and `shards`, which views.py puts over the Parquet files.
+
+-- One row a negative: the phrase, what was changed in it, and the region it is false of.
+CREATE OR REPLACE VIEW negative_items AS
+SELECT shard, image_id, region_id, positive, unnest(negatives, recursive := true)
+FROM negatives;
+
+-- One row a region with all that is known of it. Without the picture's bytes, so it is light:
+-- join `images` for those.
+CREATE OR REPLACE VIEW pairs AS
+SELECT
+    r.shard,
+    r.image_id,
+    r.region_id,
+    r.phrase,
+    r.description,
+    r.bbox,
+    r.score,
+    r.margin,
+    n.positive,
+    coalesce(n.negatives, []) AS negatives,
+    c.long,
+    c.short,
+    i.uri,
+    i.width,
+    i.height
+FROM regions AS r
+LEFT JOIN negatives AS n USING (shard, region_id)
+LEFT JOIN captions AS c ON c.shard = r.shard AND c.image_id = r.image_id
+LEFT JOIN images AS i ON i.shard = r.shard AND i.image_id = r.image_id;
+
+-- One row a table and configuration: how much it made, and whether it is one configuration.
+CREATE OR REPLACE VIEW lineage AS
+SELECT
+    table_name,
+    stage,
+    fingerprint,
+    code_version,
+    settings,
+    count(*) AS shards,
+    sum("rows")::BIGINT AS "rows",
+    sum(rows_in)::BIGINT AS rows_in,
+    sum(dead_letters)::BIGINT AS dead_letters
+FROM shards
+GROUP BY ALL
+ORDER BY list_position(['images', 'captions', 'regions', 'negatives'], table_name), fingerprint;
+
+-- Dead letters by stage and reason, with one of the messages.
+CREATE OR REPLACE VIEW error_reasons AS
+SELECT stage, error, count(*) AS "rows", min(message) AS example
+FROM errors
+GROUP BY stage, error
+ORDER BY "rows" DESC, stage, error;
