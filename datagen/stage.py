@@ -42,6 +42,13 @@ class Stage(ABC, Generic[ItemT]):
     def lineage(self) -> Lineage:
         """All settings that change the rows."""
 
+    def check(self) -> None:
+        """Look, on the driver and cheaply, whether the stage can run: are the models there?
+
+        Raises:
+            ModelNotFoundError: a model is not there; the run ends with this sentence.
+        """
+
     async def open(self) -> None:
         """Load models and start engines, in the actor.
 

@@ -98,10 +98,14 @@ class Dataset:
                 yield row_type(**_typed(record))
 
     def metadata(self, table: Table, shard: int) -> dict[str, Any]:
-        """What the shard says of itself: `schema_version`, `lineage`, `rows_in`, `dead_letters`."""
+        """What the shard says of itself: `schema_version`, `lineage`, `rows_in`, `dead_letters`.
+
+        `rows` is the number of its rows.
+        """
         with self._fs.open_input_file(self._shard_path(table, shard)) as file:
-            raw = pq.ParquetFile(file).schema_arrow.metadata or {}
-        return json.loads(raw.get(b"datagen", b"{}"))
+            parquet = pq.ParquetFile(file)
+            raw = parquet.schema_arrow.metadata or {}
+            return {**json.loads(raw.get(b"datagen", b"{}")), "rows": parquet.metadata.num_rows}
 
     def errors(self, stage: str, shard: int) -> list[ErrorRow]:
         """The dead letters that a stage left for a shard; empty if there is none."""

@@ -1,0 +1,180 @@
+"""vLLM in the process: many requests in flight, continuous batching across all of them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datagen.engines.chat import ChatReply, ChatRequest
+from datagen.engines.errors import EngineDeadError, ModelNotFoundError, RequestError
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+_CPU_ENVIRONMENT = {
+    # One thread a worker, not bound to a core: several engines share a small machine.
+    "OMP_NUM_THREADS": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VllmConfig:
+    """Which model is served and how; the fields have vLLM's names and meanings."""
+
+    model: str
+    """Name on a model hub, or a folder."""
+    revision: str | None = None
+    dtype: str = "auto"
+    max_model_len: int | None = None
+    max_num_seqs: int = 64
+    """Requests that the engine works on at once."""
+    gpu_memory_utilization: float = 0.9
+    tensor_parallel_size: int = 1
+    enforce_eager: bool = False
+    trust_remote_code: bool = False
+
+    def lineage(self) -> dict[str, str | int | None]:
+        """What changes the rows."""
+        return {
+            "model": self.model,
+            "revision": self.revision,
+            "dtype": self.dtype,
+            "max_model_len": self.max_model_len,
+        }
+
+
+class VllmEngine:
+    """A `ChatEngine` on vLLM's AsyncLLM. Make it inside the event loop that will use it.
+
+    Raises:
+        ModelNotFoundError: there is no such model, or its configuration cannot be read.
+        EngineDeadError: the engine did not start, for example for want of memory.
+    """
+
+    def __init__(self, config: VllmConfig) -> None:
+        self.config = config
+        check_model(config.model, config.revision)
+        self._numbers = itertools.count()
+        self._engine = _start(config)
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """Answer one request; see `ChatEngine.chat`."""
+        from vllm.renderers.params import ChatParams
+        from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
+        from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
+
+        structure, sampling = request.structure, request.sampling
+        structured = None
+        if structure is not None:
+            structured = StructuredOutputsParams(
+                choice=list(structure.choice) if structure.choice else None,
+                regex=structure.regex,
+                json=structure.json_schema,
+            )
+        parameters = SamplingParams(
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=sampling.seed,
+            structured_outputs=structured,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        try:
+            _, (prompt,) = await self._engine.renderer.render_chat_async(
+                [_messages(request)],
+                ChatParams(chat_template_kwargs={"add_generation_prompt": True}),
+            )
+            final: Any = None
+            async for final in self._engine.generate(
+                prompt, parameters, request_id=str(next(self._numbers))
+            ):
+                pass
+        except VllmDeadError as error:
+            raise EngineDeadError(f"vLLM stopped serving {self.config.model}: {error}") from error
+        except Exception as error:
+            if self._engine.errored:
+                raise EngineDeadError(f"vLLM stopped serving {self.config.model}.") from error
+            raise RequestError(
+                f"vLLM refused the request: {type(error).__name__}: {error}"
+            ) from error
+        output = final.outputs[0]
+        return ChatReply(
+            text=output.text.strip(),
+            finish_reason=output.finish_reason or "unknown",
+            prompt_tokens=len(final.prompt_token_ids or ()),
+            output_tokens=len(output.token_ids),
+            cached_tokens=final.num_cached_tokens or 0,
+        )
+
+    async def close(self) -> None:
+        """Stop the engine's process."""
+        self._engine.shutdown()
+
+
+def check_model(model: str, revision: str | None = None) -> None:
+    """Look whether a model's configuration can be read, before anything large is started.
+
+    Raises:
+        ModelNotFoundError: with one sentence on what was looked for and what to give.
+    """
+    from transformers import PretrainedConfig
+
+    try:
+        PretrainedConfig.get_config_dict(model, revision=revision)
+    except OSError as error:
+        where = (
+            f"the folder {model} holds no config.json"
+            if Path(model).is_dir()
+            else f"{model!r} is no folder here and no model hub knows it or can be reached"
+        )
+        raise ModelNotFoundError(
+            f"Model not found: {where}. Give a folder with a model, or a name such as "
+            "'Qwen/Qwen2.5-VL-7B-Instruct' on a machine that reaches the hub."
+        ) from error
+
+
+def _start(config: VllmConfig) -> AsyncLLM:
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    import torch
+
+    on_cpu = not torch.cuda.is_available()
+    if on_cpu:
+        for name, value in _CPU_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+    from vllm import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    arguments = AsyncEngineArgs(
+        model=config.model,
+        revision=config.revision,
+        dtype=config.dtype,  # type: ignore[arg-type]
+        max_model_len=config.max_model_len,  # type: ignore[arg-type]
+        max_num_seqs=config.max_num_seqs,
+        gpu_memory_utilization=config.gpu_memory_utilization,
+        tensor_parallel_size=config.tensor_parallel_size,
+        enforce_eager=config.enforce_eager or on_cpu,
+        trust_remote_code=config.trust_remote_code,
+        enable_prefix_caching=True,
+        limit_mm_per_prompt={"image": 1},
+        distributed_executor_backend="uni" if on_cpu else None,
+        disable_log_stats=True,
+    )
+    try:
+        return AsyncLLM.from_engine_args(arguments)
+    except Exception as error:
+        raise EngineDeadError(f"vLLM could not start {config.model}: {error}") from error
+
+
+def _messages(request: ChatRequest) -> list[Any]:
+    content: list[dict[str, Any]] = [{"type": "text", "text": request.text}]
+    if request.image is not None:
+        content.insert(0, {"type": "image_pil", "image_pil": request.image})
+    system = [{"role": "system", "content": request.system}] if request.system else []
+    user = content if request.image is not None else request.text
+    return [*system, {"role": "user", "content": user}]
