@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import tyro
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from datagen.dataset import DatasetError
 from datagen.engines.errors import EngineDeadError, ModelNotFoundError
@@ -28,6 +28,8 @@ class RecipeError(ValueError):
 def load_recipe(path: Path, config: type[ConfigT]) -> ConfigT:
     """Read a YAML recipe into a configuration, every field checked by name and type.
 
+    A recipe may leave fields out: those without a default must then be given as arguments.
+
     Raises:
         RecipeError: no such file, no YAML, an unknown field, or a value of a wrong type.
     """
@@ -37,15 +39,7 @@ def load_recipe(path: Path, config: type[ConfigT]) -> ConfigT:
         raise RecipeError(f"Cannot read the recipe {path}: {error.strerror}.") from None
     except yaml.YAMLError as error:
         raise RecipeError(f"The recipe {path} is not YAML: {error}.") from None
-    _forbid_unknown(config)
-    try:
-        return TypeAdapter(config).validate_python(values)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-            for fault in error.errors()
-        )
-        raise RecipeError(f"The recipe {path} does not fit: {faults}.") from None
+    return _build(config, values, str(path))
 
 
 def command(config: type[ConfigT], run: Callable[[ConfigT], None], description: str) -> None:
@@ -76,9 +70,26 @@ def command(config: type[ConfigT], run: Callable[[ConfigT], None], description: 
         sys.exit("error: interrupted; run the same command again to continue.")
 
 
-def _forbid_unknown(config: Any) -> None:
-    """Let pydantic refuse unknown fields of a dataclass and of those inside it."""
-    if is_dataclass(config) and isinstance(config, type):
-        config.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
-        for kind in config.__annotations__.values():
-            _forbid_unknown(kind)
+def _build(config: Any, values: Any, where: str) -> Any:
+    """Make a dataclass from a mapping; what is required and not given is left to the arguments."""
+    known = {field.name: field for field in fields(config)}
+    if not isinstance(values, dict):
+        raise RecipeError(f"{where} must be a mapping with some of: {', '.join(known)}.")
+    if unknown := sorted(set(values) - set(known)):
+        raise RecipeError(
+            f"{where} has no field {', '.join(unknown)}; it has: {', '.join(known)}."
+        )
+    hints, arguments = get_type_hints(config), {}
+    for name, field in known.items():
+        required = field.default is MISSING and field.default_factory is MISSING
+        if is_dataclass(hints[name]) and (name in values or required):
+            arguments[name] = _build(hints[name], values.get(name, {}), f"{where}: {name}")
+        elif name in values:
+            try:
+                arguments[name] = TypeAdapter(hints[name]).validate_python(values[name])
+            except ValidationError as error:
+                reason = error.errors()[0]["msg"]
+                raise RecipeError(f"{where}: {name} does not fit: {reason}.") from None
+        elif required:
+            arguments[name] = tyro.MISSING
+    return config(**arguments)
