@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import yaml
 
 from datagen.language import load_spacy
 
@@ -18,21 +21,11 @@ if TYPE_CHECKING:
 MAX_PHRASES = 20
 """Phrases kept of one caption, as in CLOC."""
 
-ABSTRACT = frozenset(
-    ["activity", "air", "angle", "appearance", "area", "arrangement", "atmosphere", "attention", "back", "background", "bit", "bottom", "camera", "caption", "centre", "center", "close-up", "closeup", "color", "colour", "composition", "contrast", "corner", "day", "depth", "design", "detail", "details", "direction", "distance", "edge", "end", "evening", "event", "expression", "feel", "feeling", "focus", "foreground", "front", "fun", "half", "image", "interior", "kind", "left", "length", "life", "light", "lighting", "look", "lot", "middle", "mood", "moment", "morning", "motion", "movement", "nature", "night", "part", "pattern", "photo", "photograph", "picture", "place", "point", "portion", "pose", "position", "posing", "presence", "quality", "reflection", "rest", "right", "scene", "sense", "setting", "shade", "shape", "shot", "side", "sides", "size", "sort", "sort", "space", "style", "sunlight", "task", "texture", "theme", "thing", "things", "time", "tone", "tones", "top", "trick", "type", "variety", "vibe", "view", "way", "weather", "world"]
+_WORDS: dict[str, list[str]] = yaml.safe_load(
+    Path(__file__).with_name("words.yaml").read_text(encoding="utf-8")
 )
-"""Heads that name no thing in the picture."""
-
-MEASURES = frozenset(
-    ["assortment", "batch", "body", "bouquet", "bowl", "box", "bunch", "bunches", "bundle", "bushel", "cluster", "collection", "couple", "crowd", "cup", "dollop", "dozen", "flock", "glass", "group", "groups", "handful", "herd", "line", "lots", "number", "pack", "pair", "piece", "pieces", "pile", "piles", "plate", "plates", "row", "rows", "selection", "series", "set", "slice", "slices", "stack", "stacks", "team", "variety"]
-)
-"""Heads that mean little alone: their "of …" belongs to the phrase."""
-
-COLOURS = frozenset(
-    ["beige", "black", "blue", "brown", "gold", "gray", "green", "grey", "orange", "pink", "purple", "red", "silver", "tan", "teal", "violet", "white", "yellow"]
-)
-"""Small taggers read "a small orange striped mug" as "orange striped a mug"; see `_mend`."""
-
+ABSTRACT, MEASURES = frozenset(_WORDS["abstract"]), frozenset(_WORDS["measures"])
+_COLOURS = frozenset(_WORDS["colours"])
 _PRONOUNS = frozenset({"PRON", "SYM", "PUNCT", "X"})
 _KEPT_DETERMINERS = frozenset({"a", "an", "the"})
 
@@ -99,7 +92,7 @@ def _mend(doc: Doc) -> Iterator[Span]:
         if chunk.start < done:
             continue
         end = chunk.end
-        if chunk[-1].lower_ in COLOURS and end < len(doc) and doc[end].lower_.endswith("ed"):
+        if chunk[-1].lower_ in _COLOURS and end < len(doc) and doc[end].lower_.endswith("ed"):
             noun = next((i for i in range(end, min(end + 3, len(doc))) if i in roots), None)
             if noun is None and end + 1 < len(doc) and doc[end + 1].pos_ in ("NOUN", "PROPN"):
                 noun = end + 1
@@ -156,4 +149,4 @@ def _with_measured(span: Span) -> Span:
 def _head(span: Span) -> Token:
     """The root of the span, or its last word where parts were mended together."""
     root = span.root
-    return root if root.pos_ not in ("VERB", "ADJ") and root.lower_ not in COLOURS else span[-1]
+    return root if root.pos_ not in ("VERB", "ADJ") and root.lower_ not in _COLOURS else span[-1]
