@@ -54,6 +54,15 @@ class Reason:
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """What the images are: their formats, and the smallest and largest of the longer sides."""
+
+    formats: tuple[str, ...]
+    smallest: int
+    largest: int
+
+
+@dataclass(frozen=True)
 class Counts:
     """Rows of each table; `negatives` counts regions, `negative_items` the negatives themselves."""
 
@@ -75,14 +84,23 @@ def counts(connection: DuckDBPyConnection) -> Counts:
     )
 
 
+def pictures(connection: DuckDBPyConnection) -> Pictures | None:
+    """What the images are; None where there is none."""
+    side = "greatest(width, height)"
+    query = f"SELECT list(DISTINCT format), min({side}), max({side}) FROM images"  # noqa: S608
+    formats, smallest, largest = _rows(connection, query)[0]
+    return Pictures(tuple(sorted(formats)), smallest, largest) if formats else None
+
+
 def lineages(connection: DuckDBPyConnection) -> list[Lineage]:
     """One a table and configuration, in the order of the flow."""
-    query = (
-        "SELECT table_name, coalesce(stage, ''), coalesce(fingerprint, ''), "
-        'coalesce(code_version, \'\'), shards, "rows", rows_in, dead_letters, settings FROM lineage'
-    )
+    query = """
+        SELECT table_name, coalesce(stage, ''), coalesce(fingerprint, ''),
+            coalesce(code_version, ''), shards, "rows", rows_in, dead_letters, settings
+        FROM lineage
+    """
     return [
-        Lineage(*row[:8], settings=tuple(_flat(json.loads(row[8] or "{}"))))
+        Lineage(*row[:-1], tuple(_flat(json.loads(row[-1] or "{}"))))
         for row in _rows(connection, query)
     ]
 
@@ -113,7 +131,7 @@ def curves(folder: Path) -> list[Plot]:
     """
     found: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     for path in sorted(folder.glob("**/metrics.jsonl"))[: len(plots.SERIES)]:
-        run = path.parent.relative_to(folder).as_posix()
+        run = path.parent.name
         for name, points in _losses(path).items():
             stride = math.ceil(len(points) / MAX_POINTS)
             kept = points[::stride]
@@ -148,7 +166,7 @@ def _image_plots(connection: DuckDBPyConnection) -> Iterator[Plot]:
         svg = plots.histogram("sides", {"images": sides[1]}, sides[0], "longer side, pixels")
         yield Plot("Size of the images", svg)
     formats = _bars(connection, "SELECT format, count(*) FROM images GROUP BY 1")
-    if formats:
+    if len(formats) > 1:
         yield Plot("Formats", plots.bars("formats", formats))
 
 
@@ -212,7 +230,10 @@ def _histogram(
     width: float | None = None,
     wanted: int = 20,
 ) -> tuple[float, list[tuple[float, int]]] | None:
-    """Width and (left edge, count) of the bins; whole numbers get bins of whole numbers."""
+    """Width and (left edge, count) of the bins, at least two; None where all values are alike.
+
+    Whole numbers get bins of whole numbers.
+    """
     if width is None:
         top = _rows(connection, f"SELECT max({value}) FROM {source}")[0][0]  # noqa: S608
         if top is None:
@@ -224,7 +245,9 @@ def _histogram(
         f"WHERE ({value}) IS NOT NULL GROUP BY 1 ORDER BY 1",
     )
     shift = 0.5 if width == 1 else 0.0  # a bar for a whole number stands over it
-    return (width, [(index * width - shift, n) for index, n in bins]) if bins else None
+    if len(bins) < 2:
+        return None  # a single bar says no more than its number
+    return width, [(index * width - shift, n) for index, n in bins]
 
 
 def _round_width(width: float) -> float:

@@ -10,7 +10,7 @@ import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import Any
 
 from duckdb import DuckDBPyConnection
@@ -24,12 +24,12 @@ JPEG_QUALITY = 82
 
 @dataclass(frozen=True)
 class Change:
-    """A negative, cut where it differs: before + new + after is its text."""
+    """Negatives of one region that differ in the same place: before + a new value + after."""
 
     type: str
     before: str
     old: str
-    new: str
+    new: tuple[str, ...]
     after: str
 
 
@@ -136,7 +136,7 @@ def _card(connection: DuckDBPyConnection, shard: int, image_id: str) -> Card:
         ORDER BY span_start, span_end, bbox[1], bbox[2], region_id
         """  # noqa: S608
     )
-    caption = captions[0] if captions else {"long": "", "short": "", "checks": []}
+    caption: dict[str, Any] = captions[0] if captions else {"long": "", "short": "", "checks": []}
     picture, problem = _picture(image["bytes"])
     return Card(
         image_id=image_id,
@@ -165,30 +165,42 @@ def _region(number: int, record: Mapping[str, Any]) -> Region:
         top=top,
         width=max(right - left, 0.0),
         height=max(bottom - top, 0.0),
-        changes=tuple(_change(negative) for negative in record["negatives"]),
+        changes=changes(record["negatives"]),
     )
 
 
-def _change(negative: Mapping[str, Any]) -> Change:
-    text, start, end = negative["text"], negative["span_start"], negative["span_end"]
-    if not 0 <= start <= end <= len(text):  # show the text as it is rather than a wrong mark
-        return Change(negative["type"], "", negative["old"], text, "")
-    return Change(negative["type"], text[:start], negative["old"], text[start:end], text[end:])
+def changes(negatives: Iterable[Mapping[str, Any]]) -> tuple[Change, ...]:
+    """Cut each negative where it differs, and put those with equal surroundings together."""
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    for negative in negatives:
+        text, start, end = negative["text"], negative["span_start"], negative["span_end"]
+        if not 0 <= start <= end <= len(text):  # mark all of it rather than the wrong words
+            start, end = 0, len(text)
+        key = (negative["type"], text[:start], negative["old"], text[end:])
+        found.setdefault(key, []).append(text[start:end])
+    return tuple(
+        Change(type_, before, old, tuple(new), after)
+        for (type_, before, old, after), new in found.items()
+    )
 
 
 def _spans(caption: str, records: Iterable[Mapping[str, Any]]) -> list[tuple[int, int, int]]:
     """(start, end, number) of the phrases that stand in the caption where their span says."""
-    return [
-        (record["span_start"], record["span_end"], number)
+    spans = [
+        (record["span_start"], record["span_end"], number, record["phrase"])
         for number, record in enumerate(records, start=1)
-        if record["phrase"] and caption[record["span_start"] : record["span_end"]] == record["phrase"]
+    ]
+    return [
+        (start, end, number)
+        for start, end, number, phrase in spans
+        if phrase and caption[start:end] == phrase
     ]
 
 
 def segments(text: str, spans: Sequence[tuple[int, int, int]]) -> Iterator[Segment]:
     """Cut a text at all starts and ends of (start, end, number), which may overlap and nest."""
     cuts = sorted({0, len(text), *(cut for start, end, _ in spans for cut in (start, end))})
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         yield Segment(
             text[start:end],
             tuple(number for first, last, number in spans if first <= start and end <= last),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup
@@ -24,7 +25,7 @@ _VARIABLES = {
     _SURFACE: "var(--panel)",
     **{colour: f"var(--s{number})" for number, colour in enumerate(SERIES)},
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.size": 8,
@@ -78,7 +79,7 @@ def bars(name: str, values: Sequence[tuple[str, int]], x_label: str = "") -> Mar
         drawn = axes.barh(range(len(values)), [n for _, n in values], color=SERIES[0], height=0.66)
         axes.bar_label(drawn, [f"{n:,}" for _, n in values], padding=3, color=_INK)
         axes.set_yticks(range(len(values)), labels)
-        axes.invert_yaxis()
+        axes.set_ylim(max(len(values), 3) - 0.5, -0.5)
         axes.margins(x=0.14)
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
@@ -104,24 +105,23 @@ def lines(
 
 
 def shares(name: str, groups: Mapping[str, Mapping[str, float]]) -> Markup:
-    """Grouped bars of shares, 0..1: a group a run, in each a bar a measure."""
+    """Horizontal bars of shares, 0..1, written in %: a group a run, in each a bar a measure."""
     measures = list(dict.fromkeys(measure for group in groups.values() for measure in group))
     step = 0.8 / max(len(measures), 1)
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes()
+        figure, axes = _axes(height=0.5 + 0.15 * len(groups) * (len(measures) + 1))
         for number, measure in enumerate(measures):
             places = [i - 0.4 + (number + 0.5) * step for i in range(len(groups))]
             values = [group.get(measure, 0.0) for group in groups.values()]
-            drawn = axes.bar(
-                places, values, width=step * 0.92, color=SERIES[number], label=measure
-            )
-            axes.bar_label(drawn, [f"{100 * v:.0f}" for v in values], padding=1, color=_INK)
-        axes.set_xticks(range(len(groups)), [_short(run) for run in groups])
-        axes.set_ylim(0, 1.12)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
-        axes.set_yticks([0, 0.5, 1])
-        axes.grid(axis="y")
-        axes.legend(ncols=min(len(measures), 3), loc="lower left", bbox_to_anchor=(0, 1))
+            colour = SERIES[number % len(SERIES)]
+            drawn = axes.barh(places, values, height=step * 0.88, color=colour, label=measure)
+            axes.bar_label(drawn, [f"{100 * v:.1f}" for v in values], padding=3, color=_INK)
+        axes.set_yticks(range(len(groups)), [_short(run) for run in groups])
+        axes.set_ylim(len(groups) - 0.5, -0.5)
+        axes.set_xticks([])
+        axes.spines["bottom"].set_visible(False)
+        axes.margins(x=0.1)
+        figure.legend(ncols=len(measures), loc="outside upper left")
         return _svg(figure, name)
 
 

@@ -44,7 +44,7 @@ SELECT
     sum(dead_letters)::BIGINT AS dead_letters
 FROM shards
 GROUP BY ALL
-ORDER BY list_position(['images', 'captions', 'regions', 'negatives'], table_name), fingerprint;
+ORDER BY min(list_position(['images', 'captions', 'regions', 'negatives'], table_name)), fingerprint;
 
 -- Dead letters by stage and reason, with one of the messages.
 CREATE OR REPLACE VIEW error_reasons AS
