@@ -76,9 +76,7 @@ def _build(config: Any, values: Any, where: str) -> Any:
     if not isinstance(values, dict):
         raise RecipeError(f"{where} must be a mapping with some of: {', '.join(known)}.")
     if unknown := sorted(set(values) - set(known)):
-        raise RecipeError(
-            f"{where} has no field {', '.join(unknown)}; it has: {', '.join(known)}."
-        )
+        raise RecipeError(f"{where} has no field {', '.join(unknown)}; it has: {', '.join(known)}.")
     hints, arguments = get_type_hints(config), {}
     for name, field in known.items():
         required = field.default is MISSING and field.default_factory is MISSING

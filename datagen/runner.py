@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
@@ -30,6 +30,8 @@ from datagen.stage import Item, RowError, Stage
 
 ENGINE_DEAD_EXIT_CODE = 70
 COUNT_EVERY_S = 1.0
+SUMMARY = "summary.json"
+"""Beside a table's shards: the `RunSummary` of the last run that did something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +209,10 @@ def run_stage(stage: Stage[Any], dataset: Dataset, run: RunConfig) -> RunSummary
         engine_seconds = watch.engine_seconds()
         if problems:
             raise StageError(problems[0])
-    return _summary(stage, dataset, wanted, done, time.monotonic() - started, engine_seconds)
+    summary = _summary(stage, dataset, wanted, done, time.monotonic() - started, engine_seconds)
+    if todo:
+        dataset.write_json(f"{stage.output}/{SUMMARY}", asdict(summary))
+    return summary
 
 
 def _start_ray() -> None:

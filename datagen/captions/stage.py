@@ -12,8 +12,9 @@ from datagen.captions.checks import check_caption
 from datagen.dataset import CaptionRow, Dataset, Table
 from datagen.dataset.lineage import Lineage
 from datagen.engines.chat import ChatEngine, ChatReply, ChatRequest, Sampling
+from datagen.engines.models import check_model
 from datagen.engines.prompts import Prompt, load_prompt
-from datagen.engines.vllm_engine import VllmConfig, VllmEngine, check_model
+from datagen.engines.vllm_engine import VllmConfig, VllmEngine
 from datagen.images.decode import decode
 from datagen.stage import Item, RowError, Stage
 

@@ -168,9 +168,17 @@ class Dataset:
         self._fs.create_dir(f"{self._path}/{table}", recursive=True)
         self._put(path, json.dumps(lineage.to_json(), indent=2).encode())
 
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read what `write_json` wrote; empty if it is not there."""
+        path = f"{self._path}/{name}"
+        if self._fs.get_file_info(path).type == fs.FileType.NotFound:
+            return {}
+        with self._fs.open_input_stream(path) as stream:
+            return json.loads(stream.read())
+
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        """Replace a small JSON file at the top of the dataset, for example `summary.json`."""
-        self._fs.create_dir(self._path, recursive=True)
+        """Replace a small JSON file; `name` is relative, for example `captions/summary.json`."""
+        self._fs.create_dir(f"{self._path}/{name}".rpartition("/")[0], recursive=True)
         self._put(f"{self._path}/{name}", json.dumps(value, indent=2).encode())
 
     def _shard_path(self, table: Table, shard: int) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datagen.engines.chat import ChatReply, ChatRequest
-from datagen.engines.errors import EngineDeadError, ModelNotFoundError, RequestError
+from datagen.engines.errors import EngineDeadError, RequestError
+from datagen.engines.models import check_model
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -89,11 +89,9 @@ class VllmEngine:
                 [_messages(request)],
                 ChatParams(chat_template_kwargs={"add_generation_prompt": True}),
             )
-            final: Any = None
-            async for final in self._engine.generate(
-                prompt, parameters, request_id=str(next(self._numbers))
-            ):
-                pass
+            final: Any = await anext(  # FINAL_ONLY: a single output
+                self._engine.generate(prompt, parameters, request_id=str(next(self._numbers)))
+            )
         except VllmDeadError as error:
             raise EngineDeadError(f"vLLM stopped serving {self.config.model}: {error}") from error
         except Exception as error:
@@ -114,28 +112,6 @@ class VllmEngine:
     async def close(self) -> None:
         """Stop the engine's process."""
         self._engine.shutdown()
-
-
-def check_model(model: str, revision: str | None = None) -> None:
-    """Look whether a model's configuration can be read, before anything large is started.
-
-    Raises:
-        ModelNotFoundError: with one sentence on what was looked for and what to give.
-    """
-    from transformers import PretrainedConfig
-
-    try:
-        PretrainedConfig.get_config_dict(model, revision=revision)
-    except OSError as error:
-        where = (
-            f"the folder {model} holds no config.json"
-            if Path(model).is_dir()
-            else f"{model!r} is no folder here and no model hub knows it or can be reached"
-        )
-        raise ModelNotFoundError(
-            f"Model not found: {where}. Give a folder with a model, or a name such as "
-            "'Qwen/Qwen2.5-VL-7B-Instruct' on a machine that reaches the hub."
-        ) from error
 
 
 def _start(config: VllmConfig) -> AsyncLLM:

@@ -81,6 +81,8 @@ def _decode(data: bytes, max_pixels: int) -> tuple[Image.Image, str]:
         return _as_rgb(ImageOps.exif_transpose(picture)), file_format
     except ImageError:
         raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"too many pixels, the limit is {max_pixels:,}: {error}") from None
     except Image.UnidentifiedImageError:
         raise ImageError(f"not an image (begins with {data[:12]!r})") from None
     except Exception as error:  # Pillow's decoders raise anything on hostile bytes

@@ -13,7 +13,20 @@ from typing import Any
 import pyarrow.parquet as pq
 
 IMAGE_SUFFIXES = frozenset(
-    [".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"]
+    [
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".jfif",
+        ".jpeg",
+        ".jpg",
+        ".png",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
 )
 BYTES_COLUMNS = ("bytes", "image", "jpg", "image_bytes")
 CAPTION_COLUMNS = ("source_caption", "caption", "text")

@@ -12,8 +12,9 @@ from datagen.batcher import Batcher
 from datagen.dataset import Dataset, NegativesRow, Table
 from datagen.dataset.lineage import Lineage
 from datagen.engines.chat import ChatEngine
+from datagen.engines.models import check_model
 from datagen.engines.prompts import load_prompt
-from datagen.engines.vllm_engine import VllmConfig, VllmEngine, check_model
+from datagen.engines.vllm_engine import VllmConfig, VllmEngine
 from datagen.language import DEFAULT_MODEL, load_spacy
 from datagen.negatives.build import build, share
 from datagen.negatives.lexicon import DEFAULT_LEXICON, load_lexicon

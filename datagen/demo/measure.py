@@ -1,0 +1,165 @@
+"""The demo's tables held against the truth of their scenes: what nobody can do on web images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from datagen.dataset import CaptionRow, Dataset, NegativesRow, RegionRow, Table
+from datagen.demo.language import phrase_of
+from datagen.demo.score import SaidObject, said_objects, score_captions
+from datagen.demo.score_boxes import LabelledBox, iou, score_boxes
+from datagen.demo.world import Scene, SceneObject, from_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionFigures:
+    """Shares 0..1 of true objects named with kind and colour right, of attributes said that are
+    true, and of named objects that are not there."""
+
+    object_recall: float
+    attribute_accuracy: float
+    invented: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionFigures:
+    """At IoU 0.5, a box counts only with all the attributes of its object in the phrase."""
+
+    recall: float
+    precision: float
+    mean_iou: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class NegativeFigures:
+    """`valid`: one attribute changed, the kind kept, and not true of the object in the box.
+    `false_negative_rate`: true of that object all the same. Both are shares 0..1 of the negatives
+    of regions whose box holds an object."""
+
+    valid: float
+    false_negative_rate: float
+    negatives: int
+    negatives_per_region: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What the demo's summary shows of its data."""
+
+    captions: CaptionFigures
+    regions: RegionFigures
+    negatives: NegativeFigures
+
+
+@dataclass(frozen=True)
+class _Image:
+    scene: Scene
+    caption: CaptionRow | None
+    regions: list[RegionRow]
+    negatives: dict[str, NegativesRow]
+
+
+def measure(dataset: Dataset) -> Figures:
+    """Compare every table with the scenes that the images table carries in `source`.
+
+    Raises:
+        KeyError: the images are not of the small world.
+    """
+    images = [image for shard in dataset.shards(Table.NEGATIVES) for image in _read(dataset, shard)]
+    captioned = [image for image in images if image.caption is not None]
+    captions = score_captions(
+        [image.scene for image in captioned],
+        [image.caption.long for image in captioned if image.caption],
+    )
+    boxes = score_boxes(
+        [[LabelledBox(phrase_of(o), o.bbox) for o in image.scene.objects] for image in captioned],
+        [
+            [LabelledBox(_canonical(r.phrase), r.bbox, r.score) for r in image.regions]
+            for image in captioned
+        ],
+    )
+    return Figures(
+        captions=CaptionFigures(
+            object_recall=captions.object_recall,
+            attribute_accuracy=captions.attribute_accuracy,
+            invented=captions.invented,
+        ),
+        regions=RegionFigures(
+            recall=boxes.recall, precision=boxes.precision, mean_iou=boxes.mean_iou
+        ),
+        negatives=_negatives(captioned),
+    )
+
+
+def _read(dataset: Dataset, shard: int) -> Iterator[_Image]:
+    captions = {row.image_id: row for row in dataset.read_rows(Table.CAPTIONS, shard)}
+    regions: dict[str, list[RegionRow]] = {}
+    for region in dataset.read_rows(Table.REGIONS, shard):
+        regions.setdefault(region.image_id, []).append(region)
+    negatives: dict[str, dict[str, NegativesRow]] = {}
+    for row in dataset.read_rows(Table.NEGATIVES, shard):
+        negatives.setdefault(row.image_id, {})[row.region_id] = row
+    for batch in dataset.read(Table.IMAGES, shard, ["image_id", "source"]):
+        for record in batch.to_pylist():
+            name = record["image_id"]
+            yield _Image(
+                from_json(json.loads(record["source"])["truth"]),
+                captions.get(name),
+                regions.get(name, []),
+                negatives.get(name, {}),
+            )
+
+
+def _canonical(phrase: str) -> str:
+    return phrase.strip().lower()
+
+
+def _negatives(images: list[_Image]) -> NegativeFigures:
+    judged = valid = true_all_the_same = total = rows = 0
+    for image in images:
+        for region in image.regions:
+            row = image.negatives.get(region.region_id)
+            if row is None:
+                continue
+            rows += 1
+            total += len(row.negatives)
+            truth = _object_at(image.scene, region)
+            if truth is None:
+                continue
+            positive = said_objects(row.positive)
+            for negative in row.negatives:
+                said = said_objects(negative.text)
+                is_true = len(said) == 1 and _true_of(said[0], truth)
+                judged += 1
+                true_all_the_same += is_true
+                valid += not is_true and _one_change(positive, said)
+    return NegativeFigures(
+        valid=valid / judged if judged else 0.0,
+        false_negative_rate=true_all_the_same / judged if judged else 0.0,
+        negatives=total,
+        negatives_per_region=total / rows if rows else 0.0,
+    )
+
+
+def _object_at(scene: Scene, region: RegionRow) -> SceneObject | None:
+    best = max(scene.objects, key=lambda thing: iou(thing.bbox, region.bbox))
+    return best if iou(best.bbox, region.bbox) >= 0.5 else None
+
+
+def _true_of(said: SaidObject, truth: SceneObject) -> bool:
+    return said.kind == truth.kind and said.right(truth) == said.said()
+
+
+def _one_change(positive: list[SaidObject], said: list[SaidObject]) -> bool:
+    """One object of the same kind, with exactly one of its attributes another value."""
+    if len(positive) != 1 or len(said) != 1 or positive[0].kind != said[0].kind:
+        return False
+    old, new = positive[0], said[0]
+    changes = [
+        (getattr(old, name), getattr(new, name))
+        for name in ("size", "colour", "finish")
+        if getattr(old, name) != getattr(new, name)
+    ]
+    return len(changes) == 1 and None not in changes[0]

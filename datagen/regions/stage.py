@@ -1,0 +1,163 @@
+"""The regions stage: phrases of the long caption, a detector's boxes for them, matched."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+from PIL import Image
+
+from datagen.batcher import Batcher
+from datagen.dataset import Dataset, DatasetError, RegionRow, Table
+from datagen.dataset.lineage import Lineage
+from datagen.dataset.rows import Box
+from datagen.engines.models import check_model
+from datagen.images.decode import decode
+from datagen.language import DEFAULT_MODEL, load_spacy
+from datagen.regions.boxes import Detection, match_phrases
+from datagen.regions.detector import TransformersDetector
+from datagen.regions.phrases import MAX_PHRASES, Phrase, PhraseChunker
+from datagen.stage import Item, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionsConfig:
+    """Which detector and which thresholds."""
+
+    detector: str
+    """Grounding DINO in transformers' format: a name on a model hub, or a folder."""
+    revision: str | None = None
+    spacy_model: str = DEFAULT_MODEL
+    """Name of an installed spaCy package, or a folder."""
+    threshold: float = 0.4
+    """Lowest score, 0..1, of a box that is kept; FG-CLIP's data used 0.4."""
+    nms_iou: float = 0.5
+    """Of two boxes that overlap more than this, 0..1, the lower score goes."""
+    max_phrases: int = MAX_PHRASES
+    """Phrases of a caption that are looked for."""
+    device: str | None = None
+    """"cpu", "cuda", …; by itself a GPU where there is one."""
+    batch: int = 8
+    """Images that the detector takes at once."""
+    batch_wait_s: float = 0.02
+    """How long the first image of a batch waits for others, in seconds."""
+
+    def lineage(self) -> dict[str, str | int | float | None]:
+        """What changes the rows."""
+        speed_only = {"device", "batch", "batch_wait_s"}
+        return {name: value for name, value in asdict(self).items() if name not in speed_only}
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionedImage(Item):
+    """An encoded image and its long caption; `id` is the image's."""
+
+    data: bytes
+    caption: str
+
+
+class RegionsStage(Stage[CaptionedImage]):
+    """One item is a captioned image; it yields one row for each box that a phrase names."""
+
+    name: ClassVar[str] = "regions"
+    source: ClassVar[Table] = Table.CAPTIONS
+    output: ClassVar[Table] = Table.REGIONS
+
+    _phrases: Batcher[str, list[Phrase]]
+    _detections: Batcher[tuple[Image.Image, list[str]], list[Detection]]
+
+    def __init__(self, config: RegionsConfig) -> None:
+        self.config = config
+
+    @property
+    def lineage(self) -> Lineage:
+        """See `Stage.lineage`."""
+        return Lineage(stage=self.name, settings=self.config.lineage())
+
+    def check(self) -> None:
+        """See `Stage.check`."""
+        load_spacy(self.config.spacy_model)
+        check_model(self.config.detector, self.config.revision)
+
+    async def open(self) -> None:
+        """See `Stage.open`."""
+        config = self.config
+        chunker = PhraseChunker(config.spacy_model, max_phrases=config.max_phrases)
+        detector = await asyncio.to_thread(
+            TransformersDetector, config.detector, revision=config.revision, device=config.device
+        )
+
+        def detect(pairs: Sequence[tuple[Image.Image, list[str]]]) -> list[list[Detection]]:
+            return detector.detect([image for image, _ in pairs], [names for _, names in pairs])
+
+        self._phrases = Batcher(chunker.chunk, max_batch=32)
+        self._detections = Batcher(detect, config.batch, config.batch_wait_s)
+
+    def read(self, dataset: Dataset, shard: int) -> Iterator[CaptionedImage]:
+        """Captions of the shard, each with its image's bytes: a merge of two aligned streams."""
+        images = _encoded_images(dataset, shard)
+        for batch in dataset.read(Table.CAPTIONS, shard, columns=["image_id", "long"]):
+            for row in batch.to_pylist():
+                data = next((data for id_, data in images if id_ == row["image_id"]), None)
+                if data is None:
+                    raise DatasetError(
+                        f"Shard {shard} of {dataset.root}: the caption of image {row['image_id']} "
+                        "has no image at its place. The captions were made from other images: "
+                        "remove the captions table and make it again."
+                    )
+                yield CaptionedImage(id=row["image_id"], data=data, caption=row["long"])
+
+    async def process(self, item: CaptionedImage) -> list[RegionRow]:
+        """The regions of one image; none where its caption names nothing that is seen.
+
+        Raises:
+            ImageError: the bytes are no picture.
+        """
+        phrases = await self._phrases.submit(item.caption)
+        if not phrases:
+            return []
+        image = await asyncio.to_thread(decode, item.data)
+        texts = [phrase.text for phrase in phrases]
+        detections = await self._detections.submit((image, texts))
+        boxes = match_phrases(
+            detections, texts, threshold=self.config.threshold, nms_iou=self.config.nms_iou
+        )
+        return [
+            _row(item.id, phrases[box.phrase_index], box.bbox, box.score, box.margin)
+            for box in boxes
+        ]
+
+    async def close(self) -> None:
+        """See `Stage.close`."""
+        await self._phrases.close()
+        await self._detections.close()
+
+
+def region_id(image_id: str, span: tuple[int, int], bbox: Box) -> str:
+    """First 128 bits, in hex, of the SHA-256 of image, span and box rounded to 4 digits."""
+    box = ",".join(f"{side:.4f}" for side in bbox)
+    return hashlib.sha256(f"{image_id}:{span[0]}-{span[1]}:{box}".encode()).hexdigest()[:32]
+
+
+def _row(image_id: str, phrase: Phrase, bbox: Box, score: float, margin: float) -> RegionRow:
+    return RegionRow(
+        region_id=region_id(image_id, (phrase.span_start, phrase.span_end), bbox),
+        image_id=image_id,
+        phrase=phrase.text,
+        span_start=phrase.span_start,
+        span_end=phrase.span_end,
+        bbox=bbox,
+        score=score,
+        margin=margin,
+        description=phrase.sentence,
+    )
+
+
+def _encoded_images(dataset: Dataset, shard: int) -> Iterator[tuple[str, bytes]]:
+    for batch in dataset.read(Table.IMAGES, shard, columns=["image_id", "bytes"]):
+        yield from zip(
+            batch.column("image_id").to_pylist(), batch.column("bytes").to_pylist(), strict=True
+        )

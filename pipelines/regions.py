@@ -1,0 +1,33 @@
+"""captions → regions: phrases by spaCy, boxes by Grounding DINO, matched, on Ray.
+
+Example:
+    python pipelines/regions.py --data runs/photos --detector IDEA-Research/grounding-dino-base
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from datagen.command import command
+from datagen.dataset import Dataset
+from datagen.regions.stage import RegionsConfig, RegionsStage
+from datagen.runner import RunConfig, run_stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Arguments of regions.py."""
+
+    data: str
+    """The dataset: a folder or URL."""
+    regions: RegionsConfig
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+def main(config: Config) -> None:
+    """Do the shards that are missing."""
+    print(run_stage(RegionsStage(config.regions), Dataset(config.data), config.run).line())
+
+
+if __name__ == "__main__":
+    command(Config, main, __doc__)
