@@ -100,7 +100,17 @@ def lineages(connection: DuckDBPyConnection) -> list[Lineage]:
         FROM lineage
     """
     return [
-        Lineage(*row[:-1], tuple(_flat(json.loads(row[-1] or "{}"))))
+        Lineage(
+            table=row[0],
+            stage=row[1],
+            fingerprint=row[2],
+            code_version=row[3],
+            shards=row[4],
+            rows=row[5],
+            rows_in=row[6],
+            dead_letters=row[7],
+            settings=tuple(_flat(json.loads(row[8] or "{}"))),
+        )
         for row in _rows(connection, query)
     ]
 
