@@ -1,0 +1,1 @@
+"""Benchmarks, one a file, with one format of results and a control beside every score."""

@@ -1,0 +1,66 @@
+"""A trained model as the evaluation wants it: pictures and texts in, unit vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from transformers import PreTrainedTokenizerBase
+
+from datagen.dataset.rows import Box
+from datagen.training.batch import normalised
+from datagen.training.data import resized
+from datagen.training.model import FGCLIP
+from datagen.training.packing import pack
+from datagen.training.texts import TextEncoder, load_tokenizer
+from datagen.training.weights import load_model
+
+
+class ModelEncoder:
+    """Wraps a model and its tokenizer; each different text is encoded once a call."""
+
+    def __init__(
+        self, model: FGCLIP, tokenizer: PreTrainedTokenizerBase, device: str = "cpu"
+    ) -> None:
+        self._model, self._device = model.to(device).eval(), torch.device(device)
+        limits = [model.max_tokens(long=long) for long in (False, True)]
+        self._texts = TextEncoder(tokenizer, *limits)
+
+    @classmethod
+    def load(cls, name: str | Path, device: str = "cpu") -> ModelEncoder:
+        """From a folder or a name.
+
+        Raises:
+            ModelNotFoundError: there is no such model.
+        """
+        return cls(load_model(name), load_tokenizer(name), device)
+
+    @torch.inference_mode()
+    def encode_images(
+        self, pictures: Sequence[Image.Image], boxes: Sequence[Sequence[Box]]
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """(B, E) of the pictures, and for each the (r, E) of its boxes."""
+        size = self._model.image_size
+        pixels = np.stack([resized(picture, size) for picture in pictures])
+        tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self._device)
+        counts = [len(found) for found in boxes]
+        flat = torch.tensor([box for found in boxes for box in found]).reshape(-1, 4)
+        owner = torch.repeat_interleave(torch.tensor(counts, dtype=torch.long))
+        images, regions = self._model.encode_images(
+            normalised(tensor), flat.to(self._device), owner.to(self._device)
+        )
+        parts = np.split(regions.cpu().numpy(), np.cumsum(counts)[:-1])
+        return images.cpu().numpy(), list(parts)
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str], *, long: bool) -> NDArray[np.float32]:
+        """(n, E)"""
+        unique = list(dict.fromkeys(texts))
+        place = {text: i for i, text in enumerate(unique)}
+        packed = pack(self._texts.ids(unique, long=long), max_rows=256).to(self._device)
+        found = packed.encode(self._model, long=long).cpu().numpy()
+        return found[[place[text] for text in texts]]

@@ -1,0 +1,147 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+from transformers import CLIPModel
+
+from datagen.engines.errors import ModelNotFoundError
+from datagen.training.config import ModelConfig
+from datagen.training.model import long_positions, stretch_positions
+from datagen.training.roi import roi_means
+from datagen.training.weights import load_model, new_model, save_model
+
+SIZES = ModelConfig(
+    image_size=64, vision_width=32, vision_layers=2, vision_heads=2, text_width=32, text_layers=2,
+    text_heads=2, embedding=24, text_tokens=30,
+)  # fmt: skip
+NO_BOXES = torch.zeros(0, 4), torch.zeros(0, dtype=torch.long)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return new_model(SIZES, vocabulary=50, start_id=0, end_id=49).eval()
+
+
+def slow_roi_align(patches, box):
+    """One output cell, aligned, adaptive sampling: every sample by hand."""
+    rows, columns, _ = patches.shape
+    x1, x2 = box[0] * columns - 0.5, box[2] * columns - 0.5
+    y1, y2 = box[1] * rows - 0.5, box[3] * rows - 0.5
+    across, down = math.ceil(x2 - x1), math.ceil(y2 - y1)
+    total = torch.zeros(patches.shape[-1])
+    for i in range(down):
+        for j in range(across):
+            y = y1 + (i + 0.5) * (y2 - y1) / down
+            x = x1 + (j + 0.5) * (x2 - x1) / across
+            if not (-1 <= y <= rows and -1 <= x <= columns):
+                continue
+            y, x = min(max(y, 0), rows - 1), min(max(x, 0), columns - 1)
+            top, left = int(y), int(x)
+            bottom, right = min(top + 1, rows - 1), min(left + 1, columns - 1)
+            b, r = y - top, x - left
+            total += (1 - b) * ((1 - r) * patches[top, left] + r * patches[top, right])
+            total += b * ((1 - r) * patches[bottom, left] + r * patches[bottom, right])
+    return total / max(1, across * down)
+
+
+def test_roi_means_equal_a_roi_align_written_sample_by_sample():
+    torch.manual_seed(0)
+    patches = torch.randn(3, 64, 5)
+    corners = torch.rand(40, 2, 2).sort(1).values  # two points, ordered on each axis
+    boxes = torch.cat([corners[:, 0], corners[:, 1]], 1)
+    boxes[0] = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    boxes[1] = torch.tensor([0.97, 0.0, 1.0, 0.02])  # inside one patch, at the edge
+    boxes[2] = torch.tensor([-0.3, 0.2, 1.4, 0.9])  # sticks out of the picture
+    image = torch.randint(3, (40,))
+    slow = [
+        slow_roi_align(patches[i].view(8, 8, -1), box.tolist())
+        for i, box in zip(image, boxes, strict=True)
+    ]
+    torch.testing.assert_close(roi_means(patches, boxes, image), torch.stack(slow))
+
+
+def test_images_and_short_texts_equal_those_of_transformers_clip(model, tmp_path):
+    save_model(model, tmp_path)
+    clip = CLIPModel.from_pretrained(tmp_path).eval()
+    pixels = torch.randn(3, 3, 64, 64)
+    ids = torch.tensor([[0, 5, 6, 49], [0, 7, 49, 0]])
+    with torch.no_grad():
+        images, _ = model.encode_images(pixels, *NO_BOXES)
+        texts = model.encode_texts(ids, torch.tensor([3, 2]), long=False)
+        theirs = clip(input_ids=ids, pixel_values=pixels)
+    torch.testing.assert_close(images, theirs.image_embeds)
+    torch.testing.assert_close(texts, theirs.text_embeds)
+
+
+def test_a_clip_checkpoint_gains_stretched_positions_and_a_projection_for_long_texts(
+    model, tmp_path
+):
+    save_model(model, tmp_path / "ours")
+    CLIPModel.from_pretrained(tmp_path / "ours").save_pretrained(tmp_path / "clip")
+    loaded = load_model(tmp_path / "clip")
+    short = model.text_model.embeddings.position_embedding.weight
+    long = loaded.text_model.embeddings.position_embedding_res.weight
+    assert len(long) == long_positions(30) == 60
+    torch.testing.assert_close(long[:20], short[:20])
+    torch.testing.assert_close(long[20::4], short[20:])
+    torch.testing.assert_close(loaded.text_filip_projection.weight, loaded.text_projection.weight)
+
+
+def test_positions_are_stretched_as_published():
+    short = torch.randn(77, 4)
+    long = stretch_positions(short)
+    assert long.shape == (248, 4)
+    torch.testing.assert_close(long[21], 0.75 * short[20] + 0.25 * short[21])
+    torch.testing.assert_close(long[-1], short[-1] + 0.75 * (short[-1] - short[-2]))
+
+
+def test_a_saved_model_comes_back_bit_for_bit(model, tmp_path):
+    with torch.no_grad():
+        model.logit_scale_hardneg.fill_(1.0)
+        model.text_filip_projection.weight.mul_(2)
+    save_model(model, tmp_path)
+    again = load_model(tmp_path).state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in model.state_dict().items())
+
+
+def test_region_features_are_the_last_block_without_attention_then_roi_align(model):
+    pixels = torch.randn(2, 3, 64, 64)
+    boxes = torch.tensor([[0.1, 0.1, 0.65, 0.9], [0.0, 0.0, 1.0, 1.0], [0.5, 0.2, 0.7, 0.3]])
+    image = torch.tensor([1, 0, 1])
+    tower = model.vision_model
+    with torch.no_grad():
+        _, regions = model.encode_images(pixels, boxes, image)
+        hidden = tower(pixels, output_hidden_states=True).hidden_states[-2]
+        last = tower.encoder.layers[-1]
+        hidden = hidden + last.self_attn.out_proj(last.self_attn.v_proj(last.layer_norm1(hidden)))
+        hidden = hidden + last.mlp(last.layer_norm2(hidden))
+        dense = model.visual_projection(tower.post_layernorm(hidden[:, 1:])).view(2, 4, 4, -1)
+        slow = torch.stack(
+            [slow_roi_align(dense[i], b.tolist()) for i, b in zip(image, boxes, strict=True)]
+        )
+    torch.testing.assert_close(regions, functional.normalize(slow, dim=-1))
+
+
+def test_long_texts_use_their_own_positions_and_projection(model):
+    ids, last = torch.tensor([[0, 5, 6, 49]]), torch.tensor([3])
+    before = model.encode_texts(ids, last, long=True)
+    torch.testing.assert_close(before, model.encode_texts(ids, last, long=False))  # copies so far
+    with torch.no_grad():
+        model.text_model.embeddings.position_embedding_ori.weight.add_(1)
+    assert not torch.allclose(before, model.encode_texts(ids, last, long=True))
+    ids = torch.randint(1, 49, (1, model.max_tokens(long=True)))
+    assert model.encode_texts(ids, torch.tensor([59]), long=True).isfinite().all()
+
+
+def test_scales_are_clamped_at_one_hundred(model):
+    with torch.no_grad():
+        model.logit_scale.fill_(9.0)
+    model.clamp_logit_scales()
+    assert float(model.logit_scale.exp()) == pytest.approx(100)
+
+
+def test_a_folder_without_a_model_is_said_to_be_none(tmp_path):
+    with pytest.raises(ModelNotFoundError, match=str(tmp_path)):
+        load_model(tmp_path)
