@@ -137,6 +137,9 @@ def _start(config: VllmConfig) -> AsyncLLM:
         enforce_eager=config.enforce_eager or on_cpu,
         trust_remote_code=config.trust_remote_code,
         enable_prefix_caching=True,
+        # On CPU, vLLM dies where a seeded request's prompt is cut into chunks: it would have to
+        # set the random generator back, which torch's CPU generator cannot.
+        enable_chunked_prefill=False if on_cpu else None,
         limit_mm_per_prompt={"image": 1},
         distributed_executor_backend="uni" if on_cpu else None,
         disable_log_stats=True,
