@@ -82,10 +82,11 @@ class StageError(RuntimeError):
 
 @ray.remote(num_cpus=0)
 class _Counter:
-    """Counts rows of all actors; the driver's progress reads it."""
+    """Counts rows of all actors and carries their messages; the driver's progress reads it."""
 
     def __init__(self) -> None:
         self.rows = self.dead_letters = self.ready = 0
+        self.messages: list[str] = []
 
     def add(self, rows: int, dead_letters: int) -> None:
         self.rows += rows
@@ -94,8 +95,12 @@ class _Counter:
     def engine_ready(self) -> None:
         self.ready += 1
 
-    def read(self) -> tuple[int, int, int]:
-        return self.rows, self.dead_letters, self.ready
+    def say(self, message: str) -> None:
+        self.messages.append(message)
+
+    def read(self) -> tuple[int, int, int, list[str]]:
+        messages, self.messages = self.messages, []
+        return self.rows, self.dead_letters, self.ready, messages
 
 
 class _ShardWorker:
@@ -113,11 +118,11 @@ class _ShardWorker:
                 await self._open()
                 await self._do(int(shard))
             except EngineDeadError as error:
-                print(f"{self.stage.name}: {error}; the actor ends.", file=sys.stderr, flush=True)
-                if not self._opened_well():
-                    problem = str(error)  # it never served: trying again would loop for ever
-                else:
+                if self._opened_well():
+                    message = f"{error} Its actor ends; Ray starts another."
+                    ray.get(self.counter.say.remote(message))
                     os._exit(ENGINE_DEAD_EXIT_CODE)
+                problem = str(error)  # it never served: trying again would loop for ever
             except (ModelNotFoundError, DatasetError, OSError) as error:
                 problem = str(error)
             yield {"shard": [int(shard)], "problem": [problem]}
@@ -216,14 +221,10 @@ def run_stage(stage: Stage[Any], dataset: Dataset, run: RunConfig) -> RunSummary
 
 
 def _start_ray() -> None:
+    """Engines talk a lot: what actors print stays in Ray's session folder (`/tmp/ray`)."""
     if not ray.is_initialized():
-        # Worker processes find the package although it may not be installed.
-        environment = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        ray.init(
-            log_to_driver=True,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": environment},
-        )
+        ray.init(logging_level=logging.ERROR, log_to_driver=False)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -265,7 +266,9 @@ def _watch(counter: Any, progress: Progress) -> Iterator[_Watch]:
     stop, watch = threading.Event(), _Watch()
 
     def carry() -> None:
-        rows, dead, ready = ray.get(counter.read.remote())
+        rows, dead, ready, messages = ray.get(counter.read.remote())
+        for message in messages:
+            print(f"{progress.stage}: {message}", file=sys.stderr, flush=True)
         if ready and watch.ready_at is None:
             watch.ready_at = time.monotonic()
         progress.advance(

@@ -11,6 +11,8 @@ from datagen.demo.language import phrase_of
 from datagen.demo.score import SaidObject, said_objects, score_captions
 from datagen.demo.score_boxes import LabelledBox, iou, score_boxes
 from datagen.demo.world import Scene, SceneObject, from_json
+from datagen.evaluation.controls import text_only
+from datagen.evaluation.items import RegionItem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,9 @@ class NegativeFigures:
 
     valid: float
     false_negative_rate: float
+    blind_accuracy: float
+    """Top-1 of a text-only linear model on positives against their negatives; see `chance`."""
+    chance: float
     negatives: int
     negatives_per_region: float
 
@@ -118,6 +123,7 @@ def _canonical(phrase: str) -> str:
 
 def _negatives(images: list[_Image]) -> NegativeFigures:
     judged = valid = true_all_the_same = total = rows = 0
+    items: list[RegionItem] = []
     for image in images:
         for region in image.regions:
             row = image.negatives.get(region.region_id)
@@ -125,6 +131,8 @@ def _negatives(images: list[_Image]) -> NegativeFigures:
                 continue
             rows += 1
             total += len(row.negatives)
+            if row.negatives:
+                items.append(_item(region, row))
             truth = _object_at(image.scene, region)
             if truth is None:
                 continue
@@ -135,11 +143,23 @@ def _negatives(images: list[_Image]) -> NegativeFigures:
                 judged += 1
                 true_all_the_same += is_true
                 valid += not is_true and _one_change(positive, said)
+    blind = text_only(items)
     return NegativeFigures(
         valid=valid / judged if judged else 0.0,
         false_negative_rate=true_all_the_same / judged if judged else 0.0,
+        blind_accuracy=blind.value,
+        chance=blind.chance,
         negatives=total,
         negatives_per_region=total / rows if rows else 0.0,
+    )
+
+
+def _item(region: RegionRow, row: NegativesRow) -> RegionItem:
+    return RegionItem(
+        image_id=row.image_id,
+        box=region.bbox,
+        positive=row.positive,
+        negatives=tuple(negative.text for negative in row.negatives),
     )
 
 

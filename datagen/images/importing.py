@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from datagen.dataset import Dataset, ErrorRow, ImageRow, Table
 from datagen.dataset.lineage import Lineage
@@ -45,6 +46,7 @@ class ImportSummary:
     rows_out: int
     dead_letters: int
     skipped: int
+    seconds: float
 
     def line(self) -> str:
         """One line for people."""
@@ -64,12 +66,13 @@ def import_images(dataset: Dataset, config: ImportConfig, progress: Progress) ->
         SourceError: the source holds nothing.
         DatasetError: the table belongs to another source or configuration.
     """
+    started = time.monotonic()
     lineage = config.lineage()
     raw = open_source(config.images)  # before the claim: a bad path leaves nothing behind
     dataset.claim(Table.IMAGES, lineage)
     done = set(dataset.shards(Table.IMAGES))
     seen: set[str] = set()
-    rows_in = dead = 0
+    rows_in = dead = shards = 0
     with ThreadPoolExecutor(2) as pool:
         for shard, batch in enumerate(_batches(raw, config.shard_rows)):
             if shard in done:
@@ -87,12 +90,20 @@ def import_images(dataset: Dataset, config: ImportConfig, progress: Progress) ->
                     Table.IMAGES, shard, rows, lineage=lineage, rows_in=len(batch), errors=errors
                 )
                 errors_count = len(errors)
+            shards += 1
             rows_in += len(batch)
             dead += errors_count
             progress.advance(len(batch), dead_letters=errors_count)
-    return ImportSummary(
-        rows_in=rows_in, rows_out=rows_in - dead, dead_letters=dead, skipped=len(done)
+    summary = ImportSummary(
+        rows_in=rows_in,
+        rows_out=rows_in - dead,
+        dead_letters=dead,
+        skipped=len(done),
+        seconds=time.monotonic() - started,
     )
+    if shards > len(done):
+        dataset.write_json(f"{Table.IMAGES}/summary.json", asdict(summary))
+    return summary
 
 
 def _batches(images: Iterator[RawImage], size: int) -> Iterator[list[RawImage]]:
