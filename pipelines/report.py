@@ -20,16 +20,21 @@ def main(
     data: Annotated[str, tyro.conf.arg(help="the dataset: a folder or a URL")],
     output: Annotated[Path, tyro.conf.arg(help="the HTML file to write")],
     summary: Annotated[
-        Path | None, tyro.conf.arg(help="summary.json of the run, with its measured figures")
+        Path | None,
+        tyro.conf.arg(help="measured figures of the run (default: summary.json beside the data)"),
     ] = None,
     runs: Annotated[
-        Path | None, tyro.conf.arg(help="folder to search for metrics.jsonl of training runs")
+        Path | None,
+        tyro.conf.arg(help="folder with metrics.jsonl of training runs (default: beside the data)"),
     ] = None,
     images: Annotated[int, tyro.conf.arg(help="how many images the gallery shows at most")] = 24,
 ) -> int:
-    """Write the report of a dataset."""
+    """Write the report of a dataset: one HTML file that needs no network."""
+    beside = Path(data).absolute().parent if "://" not in data else None
+    if summary is None and beside and (beside / "summary.json").is_file():
+        summary = beside / "summary.json"
     try:
-        write_report(data, output, summary=summary, images=images, runs=runs)
+        write_report(data, output, summary=summary, images=images, runs=runs or beside)
     except (DatasetError, duckdb.Error, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -16,7 +16,8 @@ from datagen.report import plots
 from datagen.report.summary import Summary
 
 MAX_POINTS = 400  # of a training curve
-MAX_CURVES = 4
+MAX_CURVES = 6
+LOSSES = ("loss", "total", "long", "short", "region", "hard")
 BARS = 12
 
 
@@ -133,22 +134,26 @@ def plots_of(connection: DuckDBPyConnection) -> dict[str, list[Plot]]:
 
 
 def curves(folder: Path) -> list[Plot]:
-    """Training curves of all `metrics.jsonl` below a folder: a plot a loss, a line a run.
+    """Training curves of the `metrics.jsonl` at most three folders below: a line a run.
 
-    Each line of a file is a JSON object with `step` and numbers; those with "loss" in their name
-    are drawn, at most 400 points a run. Lines that are no JSON are left out: a run that was
-    killed may end in half a line.
+    Each line of a file is a JSON object with `step` and numbers, of which the losses are drawn,
+    at most 400 points a run. Lines that are no JSON are left out: a run that was killed may end
+    in half a line.
     """
+    paths = [path for depth in range(4) for path in folder.glob("*/" * depth + "metrics.jsonl")]
     found: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
-    for path in sorted(folder.glob("**/metrics.jsonl"))[: len(plots.SERIES)]:
-        run = path.parent.name
+    for path in sorted(paths)[: len(plots.SERIES)]:
         for name, points in _losses(path).items():
-            stride = math.ceil(len(points) / MAX_POINTS)
-            kept = points[::stride]
-            found.setdefault(name, {})[run] = ([x for x, _ in kept], [y for _, y in kept])
-    names = sorted(found, key=lambda name: (name not in ("loss", "loss/total", "total_loss"), name))
+            kept = points[:: math.ceil(len(points) / MAX_POINTS)]
+            if any(y for _, y in kept):  # a loss that the run does not use is 0 all the time
+                run = path.parent.relative_to(folder).name or folder.name
+                found.setdefault(name, {})[run] = ([x for x, _ in kept], [y for _, y in kept])
+    names = sorted(found, key=lambda name: (LOSSES.index(name) if name in LOSSES else 99, name))
     return [
-        Plot(_spoken(name), plots.lines(f"curve-{name}", found[name], "step"))
+        Plot(
+            _spoken(name) if "loss" in name else f"Loss: {name}",
+            plots.lines(f"curve-{name}", found[name], "step"),
+        )
         for name in names[:MAX_CURVES]
     ]
 
@@ -288,7 +293,8 @@ def _losses(path: Path) -> dict[str, list[tuple[float, float]]]:
                 continue
             step = record.get("step", number)
             for name, value in record.items():
-                if "loss" in name and isinstance(value, int | float) and math.isfinite(value):
+                wanted = name in LOSSES or "loss" in name
+                if wanted and isinstance(value, int | float) and math.isfinite(value):
                     points.setdefault(name, []).append((float(step), float(value)))
     return points
 

@@ -45,6 +45,7 @@ LABELS = {
     "text_only": "text only",
 }
 PLAIN = {"mean_iou"}  # in 0..1, but no share
+COUNTED = {"negatives", "negatives_per_region"}  # the report counts these itself
 
 
 @dataclass(frozen=True)
@@ -185,8 +186,11 @@ def _counted(key: str, counts: Counts, pictures: Pictures | None) -> list[Tile]:
 
 
 def _measured(summary: Summary, key: str) -> list[Tile]:
-    numbers = summary.measures.get(key, {})
-    return [Tile(_number(name, value), label_of(name)) for name, value in numbers.items()]
+    return [
+        Tile(_number(name, value), label_of(name))
+        for name, value in summary.measures.get(key, {}).items()
+        if name not in COUNTED
+    ]
 
 
 def _facts(key: str, counts: Counts, cost: StageCost, made: Sequence[Lineage]) -> list[str]:

@@ -63,10 +63,14 @@ class Page(HTMLParser):
         ]
 
 
-@pytest.fixture
-def source(data: Path, tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    tmp_path = tmp_path_factory.mktemp("report")
+    write(tmp_path / "data")
     (tmp_path / "summary.json").write_text(json.dumps(SUMMARY))
-    write_report(str(data), tmp_path / "r.html", summary=tmp_path / "summary.json", images=4)
+    write_report(
+        str(tmp_path / "data"), tmp_path / "r.html", summary=tmp_path / "summary.json", images=4
+    )
     return (tmp_path / "r.html").read_text()
 
 
@@ -189,12 +193,14 @@ def test_training_curves(data: Path, tmp_path: Path):
     for run in ("global", "all"):
         folder = tmp_path / "training" / run
         folder.mkdir(parents=True)
-        lines = [json.dumps({"step": n, "loss": 1 / (n + 1), "lr": 0.1}) for n in range(2000)]
+        lines = [json.dumps({"step": n, "total": 1 / (n + 1), "hard": 0.0}) for n in range(2000)]
         (folder / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 20')
     write_report(str(data), tmp_path / "r.html", runs=tmp_path)
     page = Page((tmp_path / "r.html").read_text())
     assert "training" in [a["id"] for a in page.all("section")]
     assert "all global" in page.text  # the legend
+    assert "Loss: total" in page.text
+    assert "Loss: hard" not in page.text  # no run used it
     assert (tmp_path / "r.html").stat().st_size < 400_000
 
 
