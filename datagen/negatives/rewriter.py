@@ -40,9 +40,9 @@ class SlotRewriter:
     """Asks for values in a structure that makes them admissible and distinct by construction.
 
     The values that may replace the old one are dealt into as many groups as values are wanted;
-    the reply must name one of each group, "(blue|green), (red|black)". Where every group holds
-    one value there is nothing to choose, and the engine is not asked. Questions name the noun
-    and not the phrase, so few differ, and each is asked once in an actor.
+    the reply must name one of each group, "(blue|green), (red|black)". A group of one value
+    leaves nothing to choose and is not asked for. Questions name the noun and not the phrase, so
+    few differ, and each is asked once in an actor.
 
     Args:
         prompt: its last line is the question, with `{kind}`, `{noun}` and `{old}`.
@@ -70,17 +70,19 @@ class SlotRewriter:
         old = self._lexicon.canonical(slot.value)
         question = Question(slot.kind, old, slot.noun, min(count, len(others)), variant)
         groups = deal(others, question)
-        if all(len(group) == 1 for group in groups):
-            return [group[0] for group in groups]
+        choices = [group for group in groups if len(group) > 1]
+        certain = [group[0] for group in groups if len(group) == 1]
+        if not choices:
+            return certain
         if question not in self._asked:
-            self._asked[question] = asyncio.create_task(self._ask(question, groups))
+            self._asked[question] = asyncio.create_task(self._ask(question, choices))
         task = self._asked[question]
         try:
             chosen = await asyncio.shield(task)  # others may wait for it when this row is cancelled
         except RequestError:
             self._asked.pop(question, None)
             raise
-        return chosen + [value for group in groups for value in group if value not in chosen]
+        return [*chosen, *certain, *(v for group in choices for v in group if v not in chosen)]
 
     async def _ask(self, question: Question, groups: list[list[str]]) -> list[str]:
         self.requests += 1
