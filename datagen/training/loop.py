@@ -250,9 +250,9 @@ class _Log:
             **values,
             "learning_rate": rate,
             "images_per_second": round(speed, 2),
-            "logit_scale": round(float(model.logit_scale.exp()), 4),
-            "logit_scale_region": round(float(model.logit_scale_finegraind.exp()), 4),
-            "logit_scale_hard": round(float(model.logit_scale_hardneg.exp()), 4),
+            "logit_scale": round(model.logit_scale.exp().item(), 4),
+            "logit_scale_region": round(model.logit_scale_finegraind.exp().item(), 4),
+            "logit_scale_hard": round(model.logit_scale_hardneg.exp().item(), 4),
         }
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()

@@ -1,0 +1,111 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from datagen.training import loop
+from datagen.training.config import ModelConfig, OptimConfig, TrainConfig
+from datagen.training.data import DataConfig
+from datagen.training.loop import TrainingError, schedule, train
+from datagen.training.objective import LossConfig
+
+SIZES = ModelConfig(
+    image_size=32, vision_width=32, vision_layers=2, vision_heads=2, text_width=32, text_layers=1,
+    text_heads=2, embedding=16, vocab_size=400,
+)  # fmt: skip
+
+
+@pytest.fixture
+def config(small_world, tmp_path):
+    return TrainConfig(
+        data=small_world.root, output=str(tmp_path / "run"), model=SIZES, threads=1,
+        optim=OptimConfig(learning_rate=1e-3, warmup_steps=2, batch_size=8, epochs=2),
+        reader=DataConfig(max_negatives=3), log_every=1, checkpoint_every=2,
+    )  # fmt: skip
+
+
+def metrics(result):
+    path = result.model.parent / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def test_a_run_learns_logs_every_term_and_leaves_a_model(config):
+    long = replace(config, optim=replace(config.optim, epochs=12))
+    result = train(long)
+    lines = metrics(result)
+    assert result.steps == len(lines) == 36
+    assert lines[-1]["total"] < lines[0]["total"] - 0.3
+    assert {"long", "short", "region", "hard", "learning_rate", "logit_scale"} <= lines[0].keys()
+    assert (result.model / "tokenizer.json").is_file()
+
+
+def test_a_finished_run_is_not_repeated(config):
+    train(config)
+    before = weights(train(config).model)
+    again = train(config)
+    assert again.steps == 0
+    assert all(torch.equal(before[name], value) for name, value in weights(again.model).items())
+
+
+def test_a_run_that_was_cut_off_ends_with_the_same_weights(config, tmp_path, monkeypatch):
+    whole = train(config)
+    cut = replace(config, output=str(tmp_path / "cut"))
+    step = loop._Run._step
+
+    def dies_at_step_5(self, batch, number):
+        if number == 4:
+            raise KeyboardInterrupt
+        return step(self, batch, number)
+
+    monkeypatch.setattr(loop._Run, "_step", dies_at_step_5)
+    with pytest.raises(KeyboardInterrupt):
+        train(cut)
+    monkeypatch.undo()
+    resumed = train(cut)
+    assert resumed.steps == 2  # of 6: the checkpoint of step 4 was used
+    first, second = weights(whole.model), weights(resumed.model)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_folder_of_another_configuration_is_refused_with_the_difference(config):
+    train(config)
+    with pytest.raises(TrainingError, match=r"loss\.region: 0\.1 there, 0\.3 now"):
+        train(replace(config, loss=LossConfig(region=0.3)))
+
+
+def test_a_dataset_smaller_than_a_batch_is_refused(config):
+    with pytest.raises(TrainingError, match="24 captioned images"):
+        train(replace(config, optim=replace(config.optim, batch_size=64)))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(config):
+    wild = replace(config, optim=replace(config.optim, learning_rate=1e30, warmup_steps=0))
+    with pytest.raises(TrainingError, match=r"images are [0-9a-f]{32}"):
+        train(wild)
+
+
+def test_the_global_loss_alone_needs_no_regions(config):
+    result = train(replace(config, loss=LossConfig(region=0, hard=0)))
+    lines = metrics(result)
+    assert {line["region"] for line in lines} == {line["hard"] for line in lines} == {0.0}
+
+
+def test_a_trained_model_is_the_start_of_another(config, tmp_path):
+    first = train(config)
+    sizes = ModelConfig(init=str(first.model))
+    second = replace(config, model=sizes, output=str(tmp_path / "second"))
+    still = replace(second, optim=replace(second.optim, learning_rate=0.0))
+    before, after = weights(first.model), weights(train(still).model)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_learning_rate_rises_and_falls():
+    rates = [schedule(step, 100, 10) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1) and rates[9] == rates[10] == 1
+    assert rates[55] == pytest.approx(0.5) and rates[100] == pytest.approx(0)
