@@ -12,16 +12,12 @@ import tyro
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from datagen.dataset import DatasetError
-from datagen.engines.errors import EngineDeadError, ModelNotFoundError
-from datagen.images.sources import SourceError
-from datagen.runner import StageError
+from datagen.errors import UserError
 
 ConfigT = TypeVar("ConfigT")
-USER_ERRORS = (DatasetError, SourceError, StageError, ModelNotFoundError, EngineDeadError)
 
 
-class RecipeError(ValueError):
+class RecipeError(UserError):
     """A recipe does not fit its configuration; the message names the fields."""
 
 
@@ -64,7 +60,7 @@ def command(config: type[ConfigT], run: Callable[[ConfigT], None], description: 
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
         )
         run(parsed)
-    except (RecipeError, *USER_ERRORS) as error:
+    except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("error: interrupted; run the same command again to continue.")

@@ -25,6 +25,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from datagen.dataset import Dataset, DatasetError, ErrorRow, Table
 from datagen.dataset.rows import Row
 from datagen.engines.errors import EngineDeadError, ModelNotFoundError, RequestError
+from datagen.errors import UserError
 from datagen.progress import Progress
 from datagen.stage import Item, RowError, Stage
 
@@ -76,7 +77,7 @@ class RunSummary:
         )
 
 
-class StageError(RuntimeError):
+class StageError(UserError):
     """A stage cannot run at all; the message is for the user."""
 
 

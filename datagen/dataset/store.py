@@ -28,6 +28,7 @@ from datagen.dataset.rows import (
     Row,
 )
 from datagen.dataset.schemas import ERRORS_SCHEMA, SCHEMA_VERSION, SCHEMAS, Table
+from datagen.errors import UserError
 
 ROW_GROUP_ROWS = 256
 _ROW_TYPES = {
@@ -38,7 +39,7 @@ _ROW_TYPES = {
 }
 
 
-class DatasetError(RuntimeError):
+class DatasetError(UserError):
     """The dataset, or a run's claim to it, is not usable; the message says what to do."""
 
 

@@ -8,6 +8,12 @@ from pathlib import Path
 
 import yaml
 
+from datagen.errors import UserError
+
+
+class PromptError(UserError):
+    """A prompt's file is missing, or not as it should be."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
@@ -35,16 +41,16 @@ def load_prompt(path: str | Path) -> Prompt:
     """Read a prompt file.
 
     Raises:
-        ValueError: the file is missing or its front matter is not as described above.
+        PromptError: the file is missing or its front matter is not as described above.
     """
     file = Path(path)
     try:
         raw = file.read_text(encoding="utf-8")
     except OSError as error:
-        raise ValueError(f"Cannot read the prompt {file}: {error.strerror}.") from None
+        raise PromptError(f"Cannot read the prompt {file}: {error.strerror}.") from None
     parts = raw.split("---\n", 2)
     if len(parts) != 3 or parts[0].strip():
-        raise ValueError(f"The prompt {file} must begin with front matter between two '---' lines.")
+        raise PromptError(f"The prompt {file} must begin with front matter between two '---' lines.")
     try:
         front = yaml.safe_load(parts[1])
         return Prompt(
@@ -56,6 +62,6 @@ def load_prompt(path: str | Path) -> Prompt:
             temperature=float(front.get("temperature", 0.0)),
         )
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
+        raise PromptError(
             f"The front matter of {file} needs name, version and max_tokens: {error!r}."
         ) from None

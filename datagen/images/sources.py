@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from datagen.errors import UserError
+
 IMAGE_SUFFIXES = frozenset(
     [
         ".avif",
@@ -33,7 +35,7 @@ CAPTION_COLUMNS = ("source_caption", "caption", "text")
 _INLINE_LIMIT = 1_000_000
 
 
-class SourceError(RuntimeError):
+class SourceError(UserError):
     """Nothing can be read from the source; the message says what was expected there."""
 
 
