@@ -1,0 +1,139 @@
+"""Training data of the tiny captioner: rendered scenes, cell labels, tokenised captions."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from datagen.demo.draw import encode_jpeg
+from datagen.demo.language import long_caption, short_caption
+from datagen.demo.shapes import footprint
+from datagen.demo.world import (
+    CANVAS,
+    COLOURS,
+    FINISHES,
+    KINDS,
+    SIZES,
+    Scene,
+    from_json,
+    make_scene,
+    mirrored,
+    to_json,
+)
+
+CELLS = 8  # the vision tower's patches a side
+MIN_COVER = 0.12  # a cell belongs to an object when this share of its pixels does
+ATTRIBUTES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("kind", KINDS),
+    ("colour", COLOURS),
+    ("finish", FINISHES),
+    ("size", SIZES),
+)
+MAX_OBJECTS = 6
+
+
+def render_cache(folder: Path, count: int, log: Callable[[str], None] = print) -> None:
+    """Draw the first ``count`` scenes of "tiny-train" into ``folder``, unless they are there."""
+    if (folder / f"done-{count}").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    offsets = [0]
+    with (folder / "images.bin").open("wb") as images, (folder / "scenes.jsonl").open("w") as truth:
+        for index in range(count):
+            scene = make_scene("tiny-train", index)
+            offsets.append(offsets[-1] + images.write(encode_jpeg(scene)))
+            truth.write(to_json(scene) + "\n")
+            if (index + 1) % 10_000 == 0:
+                log(f"rendered {index + 1} of {count} scenes")
+    np.save(folder / "offsets.npy", np.array(offsets))
+    (folder / f"done-{count}").touch()
+
+
+def flipped(scene: Scene) -> Scene:
+    """The scene seen in a mirror, without its relations; only captions may be taken from it."""
+    objects = tuple(
+        replace(o, bbox=(1 - o.bbox[2], o.bbox[1], 1 - o.bbox[0], o.bbox[3]))
+        for o in reversed(scene.objects)
+    )
+    return replace(scene, objects=objects, relations=())
+
+
+def cell_owners(scene: Scene) -> np.ndarray:
+    """For each of the 8x8 cells the position of the object that covers most of it, or -1."""
+    cover = np.zeros((len(scene.objects), CANVAS, CANVAS), dtype=bool)
+    for position, what in enumerate(scene.objects):
+        x1, y1, x2, y2 = (round(v * CANVAS) for v in what.bbox)
+        pixels = footprint(what.kind, x2 - x1, y2 - y1, mirrored(scene.index, position))
+        cover[:position, y1:y2, x1:x2] &= ~pixels
+        cover[position, y1:y2, x1:x2] = pixels
+    step = CANVAS // CELLS
+    shares = cover.reshape(len(cover), CELLS, step, CELLS, step).mean(axis=(2, 4))
+    return np.where(shares.max(axis=0) >= MIN_COVER, shares.argmax(axis=0), -1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pixels (n, 3, 128, 128) in -1..1; per-cell labels (n, 64), -1 where nothing is; captions.
+
+    ``labels`` has one column for kind, colour, finish, size and rank: shape (n, 64, 5).
+    ``tokens`` are caption ids (n, longest) padded with ``pad``.
+    """
+
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    tokens: torch.Tensor
+
+
+class TrainingScenes:
+    """The rendered scenes of a cache folder, each also seen in a mirror."""
+
+    def __init__(
+        self, folder: Path, encode: Callable[[list[str]], list[list[int]]], pad: int
+    ) -> None:
+        self.pad = pad
+        self.offsets = np.load(folder / "offsets.npy")
+        self.images = (folder / "images.bin").read_bytes()
+        scenes = [from_json(line) for line in (folder / "scenes.jsonl").read_text().splitlines()]
+        self.count = len(scenes)
+        self.owners = np.stack([cell_owners(scene) for scene in scenes]).astype(np.int8)
+        self.attributes = np.full((self.count, MAX_OBJECTS + 1, 5), -1, dtype=np.int8)
+        for row, scene in zip(self.attributes, scenes, strict=True):
+            for rank, what in enumerate(scene.objects):
+                row[rank] = [v.index(getattr(what, name)) for name, v in ATTRIBUTES] + [rank]
+        self.objects = np.array([len(scene.objects) for scene in scenes])
+        turned = [flipped(scene) for scene in scenes]
+        self.captions = {
+            (kind, flip): encode([caption(scene) for scene in group])
+            for kind, caption in (("long", long_caption), ("short", short_caption))
+            for flip, group in ((False, scenes), (True, turned))
+        }
+
+    def batch(self, indices: np.ndarray, flips: np.ndarray, caption: str) -> Batch:
+        """The scenes of ``indices``, mirrored where ``flips``, with "long" or "short" captions."""
+        pixels = np.empty((len(indices), CANVAS, CANVAS, 3), dtype=np.uint8)
+        labels = np.empty((len(indices), CELLS, CELLS, 5), dtype=np.int64)
+        tokens: list[list[int]] = []
+        for row, (i, flip) in enumerate(zip(indices, flips, strict=True)):
+            jpeg = self.images[self.offsets[i] : self.offsets[i + 1]]
+            picture = np.asarray(Image.open(io.BytesIO(jpeg)))
+            label = self.attributes[i][self.owners[i]].astype(np.int64)
+            if flip:
+                picture, label = picture[:, ::-1], label[:, ::-1].copy()
+                ranks = label[..., 4]
+                ranks[ranks >= 0] = self.objects[i] - 1 - ranks[ranks >= 0]
+            pixels[row], labels[row] = picture, label
+            tokens.append(self.captions[caption, bool(flip)][i])
+        longest = max(len(ids) for ids in tokens)
+        padded = [ids + [self.pad] * (longest - len(ids)) for ids in tokens]
+        scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return Batch(
+            scaled.contiguous(),
+            torch.from_numpy(labels.reshape(len(indices), -1, 5)),
+            torch.tensor(padded),
+        )

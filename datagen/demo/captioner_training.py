@@ -1,0 +1,136 @@
+"""One training step of the tiny captioner: the caption's loss and the auxiliary cell labels'."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import yaml
+from PIL import Image
+from torch import nn
+from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
+
+from datagen.demo.captioner_data import ATTRIBUTES, MAX_OBJECTS, Batch
+from datagen.demo.captioner_model import IMAGE_SIDE, IMAGE_TOKENS, image_features
+
+EMPTY_WEIGHT = 0.2  # most cells are empty: their share of the kind's loss is lowered
+
+
+class CellHead(nn.Module):
+    """Linear read-out of each image token: which object lies here. Not exported."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.sizes = [len(values) for _, values in ATTRIBUTES] + [MAX_OBJECTS]
+        self.linear = nn.Linear(width, sum(self.sizes) + 1)
+        self.kind_weights = torch.tensor([1.0] * self.sizes[0] + [EMPTY_WEIGHT])
+
+    def forward(self, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy over the five labels; features (n, 64, w), labels (n, 64, 5)."""
+        logits = self.linear(features).float().flatten(0, 1)
+        flat = labels.flatten(0, 1)
+        full = flat[:, 0] >= 0
+        parts = logits.split([self.sizes[0] + 1, *self.sizes[1:]], dim=-1)
+        empty = self.sizes[0]
+        kinds = torch.where(full, flat[:, 0], empty)
+        losses = [F.cross_entropy(parts[0], kinds, weight=self.kind_weights)]
+        for column, part in enumerate(parts[1:], start=1):
+            losses.append(F.cross_entropy(part[full], flat[full, column]))
+        return torch.stack(losses).mean()
+
+
+@dataclass(frozen=True)
+class TrainedPrompt:
+    """Token ids of the whole chat before the caption, with the image's place in it."""
+
+    ids: torch.Tensor
+    image_start: int
+
+
+def read_prompt(path: Path) -> str:
+    """The text of a prompt file, without its front matter."""
+    _, front, text = path.read_text(encoding="utf-8").split("---\n", 2)
+    yaml.safe_load(front)
+    return text.strip()
+
+
+def chat(text: str) -> list[Any]:
+    """One user turn: the picture, then the prompt's text."""
+    return [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
+
+
+def trained_prompt(processor: Idefics3Processor, text: str) -> TrainedPrompt:
+    """The ids that the model will see for this prompt, by the real processor."""
+    said = processor.apply_chat_template(chat(text), add_generation_prompt=True)
+    blank = Image.new("RGB", (IMAGE_SIDE, IMAGE_SIDE))
+    ids = processor(images=[blank], text=[said], return_tensors="pt")["input_ids"][0]
+    places = (ids == processor.image_token_id).nonzero().flatten()
+    if len(places) != IMAGE_TOKENS:
+        raise ValueError(f"the processor made {len(places)} image tokens, not {IMAGE_TOKENS}")
+    return TrainedPrompt(ids, int(places[0]))
+
+
+def caption_loss(
+    model: Idefics3ForConditionalGeneration,
+    features: torch.Tensor,
+    tokens: torch.Tensor,
+    prompt: TrainedPrompt,
+    pad: int,
+) -> torch.Tensor:
+    """Mean cross-entropy of the caption's tokens (n, longest) after the prompt and the picture."""
+    embed = model.get_input_embeddings()
+    before, after = (
+        prompt.ids[: prompt.image_start],
+        prompt.ids[prompt.image_start + IMAGE_TOKENS :],
+    )
+    count = len(tokens)
+    inputs = torch.cat(
+        [
+            embed(before).expand(count, -1, -1),
+            features.to(embed.weight.dtype),
+            embed(after).expand(count, -1, -1),
+            embed(tokens[:, :-1]),
+        ],
+        dim=1,
+    )
+    hidden = model.model.text_model(inputs_embeds=inputs, use_cache=False).last_hidden_state
+    logits = model.lm_head(hidden[:, len(prompt.ids) - 1 :])
+    return F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), ignore_index=pad)
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """Mean losses of one step; ``caption`` is NaN in the vision stage."""
+
+    caption: float
+    cells: float
+
+
+def train_step(
+    model: Idefics3ForConditionalGeneration,
+    head: CellHead,
+    batch: Batch,
+    prompt: TrainedPrompt | None,
+    optimizers: list[torch.optim.Optimizer],
+    cell_weight: float,
+    pad: int,
+) -> StepLosses:
+    """One update. Without a prompt only the vision tower learns, from the cell labels."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = image_features(model, batch.pixels)
+        cells = head(features, batch.labels)
+        loss = cell_weight * cells
+        said = torch.tensor(float("nan"))
+        if prompt is not None:
+            said = caption_loss(model, features, batch.tokens, prompt, pad)
+            loss = loss + said
+    loss.backward()
+    parameters = [p for o in optimizers for g in o.param_groups for p in g["params"]]
+    nn.utils.clip_grad_norm_(parameters, 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return StepLosses(said.item(), cells.item())

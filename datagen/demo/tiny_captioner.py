@@ -1,0 +1,160 @@
+"""Train the tiny captioner from nothing: ``python -m datagen.demo.tiny_captioner --output FOLDER``.
+
+Two stages on one thread: the vision tower learns from cell labels alone, then everything learns
+to caption, with one cosine to the end. Checkpoints in the work folder let a stopped run go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from datagen.demo.captioner_data import Batch, TrainingScenes, render_cache
+from datagen.demo.captioner_model import HIDDEN, build_model, build_processor, export
+from datagen.demo.captioner_training import (
+    CellHead,
+    TrainedPrompt,
+    read_prompt,
+    train_step,
+    trained_prompt,
+)
+from datagen.demo.run_captioner import caption_pictures
+from datagen.demo.score import score_captions
+from datagen.demo.world import make_scene
+
+PROMPTS = Path(__file__).parents[2] / "prompts" / "demo"
+CELL_WEIGHT = 0.3  # of the cell labels' loss beside the caption's
+LONG_SHARE = 2 / 3
+WARM_UP = 60
+
+
+def log(text: str) -> None:
+    """One line with the time of day."""
+    print(time.strftime("%H:%M:%S"), text, flush=True)
+
+
+def make_optimizers(
+    modules: list[nn.Module], rate: float, muon: bool
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for the rest."""
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for module in modules:
+        for name, parameter in module.named_parameters():
+            layer = "layers." in name and parameter.ndim == 2 and muon
+            (matrices if layer else others).append(parameter)
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
+    ]
+    if matrices:
+        optimizers.append(
+            torch.optim.Muon(
+                matrices, lr=3 * rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"
+            )
+        )
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
+
+
+def set_rate(optimizers: list[torch.optim.Optimizer], share: float) -> None:
+    """Every learning rate becomes this share of its peak."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+
+
+def batches(
+    scenes: TrainingScenes, size: int, caption_of: np.random.Generator
+) -> Iterator[tuple[Batch, str]]:
+    """Endless batches in random order, of scenes with captions of like length."""
+    pool = 16 * size
+    while True:
+        order = caption_of.permutation(scenes.count)
+        for start in range(0, scenes.count - pool + 1, pool):
+            some = order[start : start + pool]
+            some = some[np.argsort(scenes.objects[some], kind="stable")]
+            for place in caption_of.permutation(pool // size):
+                indices = some[place * size : (place + 1) * size]
+                kind = "long" if caption_of.random() < LONG_SHARE else "short"
+                yield scenes.batch(indices, caption_of.random(size) < 0.5, kind), kind
+
+
+def main() -> None:
+    """Train, export, score."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("runs/tiny-captioner"))
+    parser.add_argument("--scenes", type=int, default=60_000)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--vision-steps", type=int, default=600)
+    parser.add_argument("--joint-steps", type=int, default=900)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    cache = args.work / "scenes"
+    render_cache(cache, args.scenes, log)
+    processor = build_processor()
+    tokenizer = processor.tokenizer
+    end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    scenes = TrainingScenes(
+        cache, lambda texts: [[*ids, end] for ids in tokenizer(texts)["input_ids"]], pad
+    )
+    log(f"{scenes.count} scenes")
+    prompts = {
+        kind: trained_prompt(processor, read_prompt(PROMPTS / f"caption_{kind}.md"))
+        for kind in ("long", "short")
+    }
+    model = build_model(tokenizer)
+    head = CellHead(HIDDEN)
+    stream = batches(scenes, args.batch, np.random.default_rng(0))
+    checkpoint = args.work / "checkpoint.pt"
+    vision = [model.model.vision_model, model.model.connector, head]
+    muon = args.optimizer == "muon"
+    for stage, modules, steps in (
+        ("vision", vision, args.vision_steps),
+        ("joint", [model, head], args.joint_steps),
+    ):
+        optimizers = make_optimizers(modules, args.rate, muon)
+        sums, began = {"caption": 0.0, "cells": 0.0}, time.monotonic()
+        for step in range(1, steps + 1):
+            share = min(1.0, step / WARM_UP)
+            if stage == "joint":
+                share *= 0.5 + 0.5 * math.cos(math.pi * step / steps)
+            set_rate(optimizers, share)
+            batch, kind = next(stream)
+            prompt: TrainedPrompt | None = prompts[kind] if stage == "joint" else None
+            weight = CELL_WEIGHT if stage == "joint" else 1.0
+            losses = train_step(model, head, batch, prompt, optimizers, weight, pad)
+            sums = {name: sums[name] + value for name, value in asdict(losses).items()}
+            if step % 20 == 0:
+                means = ", ".join(f"{name} {value / 20:.3f}" for name, value in sums.items())
+                pace = (time.monotonic() - began) / step
+                log(f"{stage} {step}/{steps}: {means} ({pace:.2f} s/step)")
+                sums = dict.fromkeys(sums, 0.0)
+            if step % 100 == 0 or step == steps:
+                torch.save(
+                    {"stage": stage, "step": step, "model": model.state_dict(),
+                     "head": head.state_dict()},
+                    checkpoint,
+                )  # fmt: skip
+            if stage == "joint" and (step % 150 == 0 or step == steps):
+                export(model, processor, args.output)
+                held_out = [make_scene("tiny-train", args.scenes + i) for i in range(100)]
+                said = caption_pictures(args.output, held_out, "long")
+                log(f"held-out: {score_captions(held_out, said)}")
+
+
+if __name__ == "__main__":
+    main()
