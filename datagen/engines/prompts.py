@@ -50,7 +50,7 @@ def load_prompt(path: str | Path) -> Prompt:
         raise PromptError(f"Cannot read the prompt {file}: {error.strerror}.") from None
     parts = raw.split("---\n", 2)
     if len(parts) != 3 or parts[0].strip():
-        raise PromptError(f"The prompt {file} must begin with front matter between two '---' lines.")
+        raise PromptError(f"The prompt {file} must begin with front matter between '---' lines.")
     try:
         front = yaml.safe_load(parts[1])
         return Prompt(
