@@ -1,55 +1,52 @@
-"""Evaluate a model: regions against negatives with the text-only control, and retrieval.
+"""a model → results: regions against negatives with the text-only control, and retrieval.
 
-`python pipelines/evaluate.py --model M --data D --output results.json` on a dataset's tables, or
-`--annotations F.jsonl --images FOLDER` on items in the format of FG-OVD.
+Example:
+    python pipelines/evaluate.py --model runs/photos/models/first --data runs/held-out
+    python pipelines/evaluate.py --model M --annotations fgovd_hard.jsonl --images coco
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-import tyro
 
-from datagen.dataset import Dataset, DatasetError
-from datagen.engines.errors import ModelNotFoundError
+from datagen.command import command
+from datagen.dataset import Dataset
 from datagen.evaluation import controls, region_negatives, retrieval
 from datagen.evaluation.items import EvaluationError, read_dataset, read_fgovd
 from datagen.evaluation.metrics import Ties
 from datagen.evaluation.result import Result, write_results
-from datagen.images.decode import ImageError
 from datagen.training.encoder import ModelEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """What is evaluated on what."""
+class Config:
+    """Arguments of evaluate.py."""
 
     model: str
-    """Folder or name of a CLIP or FG-CLIP model."""
-    output: str
-    """JSON file for the results."""
+    """Folder or name of a CLIP or FG-CLIP model, or the output folder of a training."""
     data: str = ""
     """Folder or URL of a dataset whose tables are the benchmark."""
     annotations: str = ""
     """JSON lines in the format of FG-OVD, instead of a dataset."""
     images: str = ""
     """Folder of the images that the annotations name."""
+    output: str = ""
+    """JSON file for the results; evaluation.json in the model's folder if not given."""
     ties: Ties = "shared"
-    """How an item counts whose positive shares the highest score."""
+    """How an item counts whose positive shares the highest score with negatives."""
     device: str = "cpu"
     threads: int = 0
     """Of torch on a CPU; 0: as many as it likes."""
 
 
-def evaluate(config: EvaluateConfig) -> list[Result]:
+def evaluate(config: Config) -> list[Result]:
     """All results that the source allows.
 
     Raises:
-        EvaluationError, DatasetError, ImageError: the source is not usable.
-        ModelNotFoundError: the model is not there.
+        UserError: the source or the model is not usable.
     """
     if bool(config.data) == bool(config.annotations):
         raise EvaluationError("Give either --data, or --annotations with --images.")
@@ -67,20 +64,16 @@ def evaluate(config: EvaluateConfig) -> list[Result]:
     return results + retrieval.evaluate(encoder, read_dataset(dataset), captions="short")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 when the results are written, 1 with one sentence when they could not be."""
-    config = tyro.cli(EvaluateConfig, args=arguments, description=__doc__)
-    try:
-        results = evaluate(config)
-    except (EvaluationError, DatasetError, ModelNotFoundError, ImageError, ValueError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 1
-    write_results(config.output, results, config.model)
+def main(config: Config) -> None:
+    """Evaluate, print the results, and write them."""
+    results = evaluate(config)
     for result in results:
         chance = "" if result.chance is None else f", chance {result.chance:.3f}"
         print(f"{result.benchmark} {result.metric}: {result.value:.3f} (n {result.n:,}{chance})")
-    return 0
+    output = Path(config.output or Path(config.model) / "evaluation.json")
+    write_results(output, results, config.model)
+    print(f"evaluate: results in {output}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(Config, main, __doc__)

@@ -1,32 +1,27 @@
-"""Train FG-CLIP on a dataset: `python pipelines/train.py --data D --output O --recipe R.yaml`.
+"""captions, regions, negatives → a model: trains FG-CLIP on a dataset's shards.
 
-Run again it goes on from its last checkpoint, or does nothing if `output/model` is there.
+Run again, it goes on from its last checkpoint, or does nothing if the model is there.
+
+Example:
+    python pipelines/train.py --data runs/photos --output runs/photos/models/first \\
+        --recipe pipelines/recipes/gpu/train.yaml
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-
-from datagen.dataset import DatasetError
-from datagen.engines.errors import ModelNotFoundError
-from datagen.training.config import parse_config
-from datagen.training.loop import TrainingError, train
+from datagen.command import command
+from datagen.training.config import TrainConfig
+from datagen.training.loop import train
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 when the model is there, 1 with one sentence when it could not be made."""
-    try:
-        result = train(parse_config(arguments))
-    except (DatasetError, ModelNotFoundError, TrainingError, ValueError) as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 1
+def main(config: TrainConfig) -> None:
+    """Train and say where the model is."""
+    result = train(config)
     print(
         f"train: {result.steps} steps in {result.seconds:.0f} s "
         f"({result.images_per_second:.1f} images/s), model in {result.model}"
     )
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(TrainConfig, main, __doc__)

@@ -14,10 +14,11 @@ from PIL import Image
 
 from datagen.dataset import Dataset, DatasetError, Table
 from datagen.dataset.rows import Box
+from datagen.errors import UserError
 from datagen.images.decode import ImageError, decode
 
 
-class EvaluationError(RuntimeError):
+class EvaluationError(UserError):
     """There is nothing to evaluate, or it is not what was announced; the message says what."""
 
 
@@ -47,8 +48,7 @@ def read_dataset(dataset: Dataset) -> Iterator[Picture]:
     """Stream the pictures of a dataset that have captions, with the regions that have negatives.
 
     Raises:
-        EvaluationError: no shard has all four tables.
-        ImageError: an image cannot be decoded.
+        EvaluationError: no shard has all four tables, or an image cannot be decoded.
     """
     shards = set.intersection(*(set(dataset.shards(table)) for table in Table))
     if not shards:
@@ -76,9 +76,13 @@ def read_dataset(dataset: Dataset) -> Iterator[Picture]:
         for image in dataset.read_rows(Table.IMAGES, shard):
             caption = captions.get(image.image_id)
             if caption is not None:
+                try:
+                    picture = decode(image.bytes)
+                except ImageError as error:
+                    raise EvaluationError(f"Image {image.image_id}: {error}.") from None
                 yield Picture(
                     image_id=image.image_id,
-                    image=decode(image.bytes),
+                    image=picture,
                     items=tuple(items.get(image.image_id, ())),
                     long=caption.long,
                     short=caption.short,

@@ -1,15 +1,9 @@
-"""The configuration of a run, its recipe in YAML, and how the command line overrides it."""
+"""The configuration of a training run."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
-
-import tyro
-import yaml
 
 from datagen.training.data import DataConfig
 from datagen.training.objective import LossConfig
@@ -21,6 +15,7 @@ class ModelConfig:
 
     init: str = ""
     """Folder or name of a CLIP or FG-CLIP checkpoint; its tokenizer is taken too. Empty: random."""
+    # The sizes below are of a random model.
     image_size: int = 128
     patch_size: int = 16
     vision_width: int = 128
@@ -50,6 +45,7 @@ class OptimConfig:
     clip_norm: float = 1.0
     warmup_steps: int = 200
     batch_size: int = 64
+    """Images; all there are where there are fewer."""
     epochs: int = 1
     precision: Literal["float32", "bfloat16"] = "float32"
 
@@ -75,65 +71,15 @@ class TrainConfig:
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     keep_checkpoints: int = 2
+    show: Literal["auto", "lines"] = "auto"
+    """Progress as a bar where there is a terminal, or always as lines."""
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide the weights, without those of place, speed and reporting."""
         settings = asdict(self)
-        for name in ("output", "threads", "device", "log_every", "checkpoint_every",
-                     "keep_checkpoints"):  # fmt: skip
+        for name in (
+            "output", "threads", "device", "log_every", "checkpoint_every", "keep_checkpoints",
+            "show",
+        ):  # fmt: skip  # fmt: skip
             settings.pop(name)
         return settings
-
-
-def parse_config(arguments: Sequence[str] | None = None) -> TrainConfig:
-    """A `TrainConfig` from `--recipe FILE` and the other arguments, which win over the recipe.
-
-    Raises:
-        ValueError: the recipe is not readable or names a setting that does not exist.
-        SystemExit: the arguments are wrong; the reason was printed.
-    """
-    rest = list(sys.argv[1:] if arguments is None else arguments)
-    recipe: dict[str, Any] = {}
-    for place, argument in enumerate(rest):
-        if argument == "--recipe" or argument.startswith("--recipe="):
-            _, equals, value = argument.partition("=")
-            taken = rest[place : place + (1 if equals else 2)]
-            if not equals and len(taken) < 2:
-                raise ValueError("--recipe needs the path of a YAML file.")
-            recipe = read_recipe(value if equals else taken[1])
-            del rest[place : place + len(taken)]
-            break
-    return tyro.cli(TrainConfig, args=rest, default=_with_recipe(recipe), description=_HELP)
-
-
-_HELP = """Train FG-CLIP on a dataset. --recipe FILE reads a YAML recipe first; what is given
-on the command line wins over it."""
-
-
-def read_recipe(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        ValueError: there is no such file, or it is no mapping.
-    """
-    try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"Cannot read the recipe {path}: {error.strerror}.") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"The recipe {path} is no YAML: {error}.") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"The recipe {path} must be a mapping of settings.")
-    return found
-
-
-def _with_recipe(recipe: dict[str, Any]) -> TrainConfig:
-    groups = {"model": ModelConfig, "loss": LossConfig, "optim": OptimConfig, "reader": DataConfig}
-    plain = {key: value for key, value in recipe.items() if key not in groups}
-    built: dict[str, Any] = {"data": tyro.MISSING, "output": tyro.MISSING}
-    try:
-        for name, kind in groups.items():
-            built[name] = kind(**recipe.get(name, {}))  # type: ignore[operator]
-        return TrainConfig(**{**built, **plain})
-    except TypeError as error:
-        raise ValueError(f"The recipe has a setting that does not exist: {error}.") from None

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from datagen.dataset import Dataset, DatasetError, ImageRow, Table
+from datagen.dataset.lineage import fingerprint
 from datagen.dataset.rows import Box
 from datagen.images.decode import ImageError, decode
 
@@ -63,8 +64,6 @@ class Samples:
     """The samples of a dataset. Order and choices depend on the seed and the epoch alone.
 
     Args:
-        image_size: side in pixels to which images are resized, without keeping their aspect, as
-            FG-CLIP does.
         with_regions: read regions and negatives too.
 
     Raises:
@@ -74,12 +73,11 @@ class Samples:
     def __init__(
         self,
         dataset: Dataset,
-        image_size: int,
         config: DataConfig,
         seed: int,
         with_regions: bool = True,
     ) -> None:
-        self.dataset, self.image_size, self.config = dataset, image_size, config
+        self.dataset, self.config = dataset, config
         self.seed, self.with_regions = seed, with_regions
         self._memory: list[Sample] | None = None
         if not self.shards():
@@ -87,6 +85,17 @@ class Samples:
                 f"{self.dataset.root} holds no shard with images and captions: "
                 "run pipelines/caption.py first."
             )
+
+    def fingerprints(self) -> dict[str, str]:
+        """Of the tables' configurations and row counts: other tables are another training set."""
+        tables = [Table.IMAGES, Table.CAPTIONS]
+        tables += [Table.REGIONS, Table.NEGATIVES] if self.with_regions else []
+        return {str(table): self._fingerprint(table) for table in tables}
+
+    def _fingerprint(self, table: Table) -> str:
+        about = [self.dataset.metadata(table, shard) for shard in self.shards()]
+        parts = [[shard["lineage"]["fingerprint"], shard["rows"]] for shard in about]
+        return fingerprint({"shards": parts})
 
     def shards(self) -> list[int]:
         """Shards that all needed tables have.
@@ -110,27 +119,32 @@ class Samples:
         """Number of captioned images, from the metadata alone."""
         return sum(self.dataset.metadata(Table.CAPTIONS, s)["rows"] for s in self.shards())
 
-    def epoch(self, number: int) -> Iterator[Sample]:
-        """The samples of one epoch. A corrupt image is left out and its id logged."""
+    def epoch(self, number: int, size: int) -> Iterator[Sample]:
+        """The samples of one epoch. A corrupt image is left out and its id logged.
+
+        Args:
+            size: side in pixels to which images are resized, without keeping their aspect, as
+                FG-CLIP does. The same in all epochs.
+        """
         order = random.Random(f"{self.seed}/{number}")
         if self.config.keep_in_memory:
             if self._memory is None:
-                self._memory = [s for shard in self.shards() for s in self._decoded(shard)]
+                self._memory = [s for shard in self.shards() for s in self._decoded(shard, size)]
             samples: Iterator[Sample] = iter(order.sample(self._memory, len(self._memory)))
         else:
-            samples = self._streamed(order)
+            samples = self._streamed(order, size)
         return (self._choose(sample, number) for sample in samples)
 
-    def _decoded(self, shard: int) -> Iterator[Sample]:
-        decoded = (self._with_pixels(sample, data) for sample, data in self._shard(shard))
+    def _decoded(self, shard: int, size: int) -> Iterator[Sample]:
+        decoded = (self._with_pixels(sample, data, size) for sample, data in self._shard(shard))
         return (sample for sample in decoded if sample is not None)
 
-    def _streamed(self, order: random.Random) -> Iterator[Sample]:
+    def _streamed(self, order: random.Random, size: int) -> Iterator[Sample]:
         shards = self.shards()
         order.shuffle(shards)
         rows = (row for shard in shards for row in self._shard(shard))
         for sample, data in _shuffled(rows, self.config.shuffle_buffer, order):
-            decoded = self._with_pixels(sample, data)
+            decoded = self._with_pixels(sample, data, size)
             if decoded is not None:
                 yield decoded
 
@@ -172,9 +186,9 @@ class Samples:
                 regions.setdefault(row.image_id, []).append(region)
         return regions
 
-    def _with_pixels(self, sample: Sample, data: bytes) -> Sample | None:
+    def _with_pixels(self, sample: Sample, data: bytes, size: int) -> Sample | None:
         try:
-            return replace(sample, pixels=resized(decode(data), self.image_size))
+            return replace(sample, pixels=resized(decode(data), size))
         except ImageError as error:
             log.warning("Image %s is skipped: %s.", sample.image_id, error)
             return None

@@ -32,11 +32,13 @@ class ModelEncoder:
 
     @classmethod
     def load(cls, name: str | Path, device: str = "cpu") -> ModelEncoder:
-        """From a folder or a name.
+        """From a model's folder or name, or from the folder of a training run.
 
         Raises:
             ModelNotFoundError: there is no such model.
         """
+        if (Path(name) / "model").is_dir():
+            name = Path(name) / "model"
         return cls(load_model(name), load_tokenizer(name), device)
 
     @torch.inference_mode()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.optim import AdamW
@@ -19,6 +20,7 @@ from transformers import PreTrainedTokenizerBase
 
 from datagen.dataset import Dataset
 from datagen.dataset.lineage import differing_fields
+from datagen.errors import UserError
 from datagen.training.batch import Batch, batches, make_batch
 from datagen.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from datagen.training.config import OptimConfig, TrainConfig
@@ -29,7 +31,7 @@ from datagen.training.texts import TextEncoder, learn_tokenizer, load_tokenizer
 from datagen.training.weights import load_model, new_model, save_model
 
 
-class TrainingError(RuntimeError):
+class TrainingError(UserError):
     """Training cannot go on; the message says why and what to do."""
 
 
@@ -49,46 +51,43 @@ def train(config: TrainConfig) -> TrainResult:
     Raises:
         DatasetError: there is nothing to train on.
         ModelNotFoundError: `model.init` is not there.
-        TrainingError: the folder belongs to another configuration, the batch is larger than the
-            dataset, or the loss is not finite.
+        TrainingError: the folder belongs to another configuration, no batch can be filled, or the
+            loss is not finite.
     """
+    samples = Samples(Dataset(config.data), config.reader, config.seed, config.loss.uses_regions)
     output = Path(config.output)
-    _claim(output, config)
+    _claim(output, {**config.identity(), "tables": samples.fingerprints()})
     finished = output / "model"
     if finished.is_dir():
-        print(f"train: {finished} is there, nothing to do", flush=True)
+        print(f"train {output.name}: {finished} is there, nothing to do", flush=True)
         return TrainResult(model=finished, steps=0, seconds=0.0, images_per_second=0.0)
     if config.threads:
         torch.set_num_threads(config.threads)
-    return _Run(config, output).run()
+    return _Run(config, output, samples).run()
 
 
 class _Run:
-    def __init__(self, config: TrainConfig, output: Path) -> None:
-        self.config, self.output = config, output
-        dataset = Dataset(config.data)
-        with_regions = config.loss.region > 0 or config.loss.hard > 0
-        self.samples = Samples(dataset, 0, config.reader, config.seed, with_regions)
+    def __init__(self, config: TrainConfig, output: Path, samples: Samples) -> None:
+        self.config, self.output, self.samples = config, output, samples
         torch.manual_seed(config.seed)
         self.tokenizer, self.model = _model_and_tokenizer(config, self.samples)
         self.model.to(config.device).train()
-        self.samples.image_size = self.model.image_size
         limits = [self.model.max_tokens(long=long) for long in (False, True)]
         self.encoder = TextEncoder(self.tokenizer, *limits)
         self.optimizer = _optimizer(self.model, config.optim)
-        self.per_epoch = self.samples.count() // config.optim.batch_size
-        self.total = self.per_epoch * config.optim.epochs
-        if not self.total:
+        images = samples.count()
+        self.batch_size = min(config.optim.batch_size, images)
+        if self.batch_size < 2:
             raise TrainingError(
-                f"{config.data} has {self.samples.count()} captioned images, fewer than one batch "
-                f"of {config.optim.batch_size}: set --optim.batch-size lower."
+                f"{config.data} has {images} captioned images: too few to train on."
             )
+        self.total = images // self.batch_size * config.optim.epochs
 
     def run(self) -> TrainResult:
         checkpoints = self.output / "checkpoints"
         position = load_checkpoint(checkpoints, self.model, self.optimizer) or Position(0, 0, 0)
         begun, started = position.step, time.monotonic()
-        with _Log(self.output / "metrics.jsonl", begun, self.total) as log:
+        with _Log(self.output, begun, self.total, self.config.show == "auto") as log:
             for epoch, number, batch in self._batches(position):
                 losses, rate = self._step(batch, position.step)
                 position = Position(position.step + 1, epoch, number + 1)
@@ -100,7 +99,7 @@ class _Run:
         seconds = time.monotonic() - started
         self._finish()
         steps = position.step - begun
-        images = steps * self.config.optim.batch_size
+        images = steps * self.batch_size
         return TrainResult(
             model=self.output / "model",
             steps=steps,
@@ -112,12 +111,16 @@ class _Run:
         """Batches after `start`. Corrupt images make an epoch shorter, never the step count."""
         step, epoch, skip = start.step, start.epoch, start.batch
         while step < self.total:
-            groups = batches(self.samples.epoch(epoch), self.config.optim.batch_size)
+            groups = batches(self.samples.epoch(epoch, self.model.image_size), self.batch_size)
             seen = step
             for number, group in islice(enumerate(groups), skip, None):
                 if step == self.total:
                     return
-                yield epoch, number, make_batch(group, self.encoder, hard=self.config.loss.hard > 0)
+                yield (
+                    epoch,
+                    number,
+                    make_batch(group, self.encoder, hard=self.config.loss.hard_weight > 0),
+                )
                 step += 1
             if step == seen and not skip:
                 raise TrainingError(
@@ -190,11 +193,11 @@ def _optimizer(model: FGCLIP, config: OptimConfig) -> AdamW:
     )
 
 
-def _claim(output: Path, config: TrainConfig) -> None:
+def _claim(output: Path, settings: dict[str, Any]) -> None:
     """Write the configuration beside the run, or check it against the one that is there."""
     output.mkdir(parents=True, exist_ok=True)
     path = output / "train.json"
-    identity = json.loads(json.dumps(config.identity()))
+    identity = json.loads(json.dumps(settings))
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
         if found != identity:
@@ -210,20 +213,21 @@ def _claim(output: Path, config: TrainConfig) -> None:
 class _Log:
     """metrics.jsonl, and a bar on a terminal or a line now and then elsewhere."""
 
-    def __init__(self, path: Path, step: int, total: int) -> None:
-        self._file = path.open("a", encoding="utf-8")
+    def __init__(self, output: Path, step: int, total: int, bar: bool) -> None:
+        self._file = (output / "metrics.jsonl").open("a", encoding="utf-8")
+        self._name = f"train {output.name}"
         self._total, self._step = total, step
         self._said = self._since = time.monotonic()
         self._since_step = step
         self._bar = (
-            tqdm(desc="train", total=total, initial=step, unit=" steps", dynamic_ncols=True)
-            if sys.stderr.isatty()
+            tqdm(desc=self._name, total=total, initial=step, unit=" steps", dynamic_ncols=True)
+            if bar and sys.stderr.isatty()
             else None
         )
 
     def __enter__(self) -> _Log:
         if self._bar is None:
-            print(f"train: started at step {self._step} of {self._total}", flush=True)
+            print(f"{self._name}: started at step {self._step} of {self._total}", flush=True)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -262,4 +266,4 @@ class _Log:
         elif now - self._said > 10 or position.step == self._total:
             self._said = now
             of = f"{position.step}/{self._total} steps"
-            print(f"train: {of}, {speed:.1f} images/s, {terms}", flush=True)
+            print(f"{self._name}: {of}, {speed:.1f} images/s, {terms}", flush=True)

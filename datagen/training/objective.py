@@ -16,12 +16,17 @@ from datagen.training.model import FGCLIP
 class LossConfig:
     """Weights of the terms, the paper's by default. A term of weight 0 is not computed."""
 
-    long: float = 1.0
-    short: float = 1.0
-    region: float = 0.1
-    hard: float = 0.5
+    long_weight: float = 1.0
+    short_weight: float = 1.0
+    region_weight: float = 0.1
+    hard_weight: float = 0.5
     same_text_is_negative: bool = False
     """Regions with the same text are each other's negatives, as in the published code."""
+
+    @property
+    def uses_regions(self) -> bool:
+        """Whether any term looks at regions."""
+        return self.region_weight > 0 or self.hard_weight > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +46,28 @@ class Losses:
 
 def compute_losses(model: FGCLIP, batch: Batch, config: LossConfig) -> Losses:
     """FG-CLIP's losses of a batch: global, region and hard negatives (paper, section 3.2)."""
-    use_regions = config.region > 0 or config.hard > 0
-    kept = len(batch.boxes) if use_regions else 0
+    kept = len(batch.boxes) if config.uses_regions else 0
     images, regions = model.encode_images(
         normalised(batch.pixels), batch.boxes[:kept], batch.image_of_box[:kept]
     )
     short_texts = batch.short_texts.encode(model, long=False)
     zero = images.new_zeros(())
     long = short = region = hard = zero
-    if config.long > 0:
+    if config.long_weight > 0:
         texts = batch.long_texts.encode(model, long=True)[batch.long]
         long = contrastive_loss(images, texts, model.logit_scale.exp())
-    if config.short > 0:
+    if config.short_weight > 0:
         short = contrastive_loss(images, short_texts[batch.short], model.logit_scale.exp())
-    if config.region > 0:
+    if config.region_weight > 0:
         names = None if config.same_text_is_negative else batch.text_of_region
         texts = short_texts[batch.text_of_region]
         region = region_loss(regions, texts, model.logit_scale_finegraind.exp(), names)
-    if config.hard > 0:
+    if config.hard_weight > 0:
         scale = model.logit_scale_hardneg.exp()
         candidates = short_texts[batch.candidates]
         hard = hard_negative_loss(regions[batch.hard], candidates, batch.valid, scale)
     terms = torch.stack([long, short, region, hard])
-    weights = terms.new_tensor([config.long, config.short, config.region, config.hard])
+    weights = terms.new_tensor(
+        [config.long_weight, config.short_weight, config.region_weight, config.hard_weight]
+    )
     return Losses((terms * weights).sum(), long, short, region, hard)

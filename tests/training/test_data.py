@@ -21,21 +21,21 @@ def copied(small_world, tmp_path):
 
 
 def ids(samples, epoch=0):
-    return [sample.image_id for sample in samples.epoch(epoch)]
+    return [sample.image_id for sample in samples.epoch(epoch, 32)]
 
 
 @pytest.mark.parametrize("memory", [False, True])
 def test_order_depends_on_seed_and_epoch_alone(small_world, memory):
     config = DataConfig(keep_in_memory=memory, shuffle_buffer=5)
-    first, again = (Samples(small_world, 32, config, seed=1) for _ in range(2))
+    first, again = (Samples(small_world, config, seed=1) for _ in range(2))
     assert ids(first) == ids(again)
     assert ids(first, 1) == ids(again, 1) != ids(first)
     assert sorted(ids(first)) == sorted(ids(first, 1))
-    assert ids(Samples(small_world, 32, config, seed=2)) != ids(first)
+    assert ids(Samples(small_world, config, seed=2)) != ids(first)
 
 
 def test_a_sample_joins_the_rows_of_its_image(small_world):
-    samples = list(Samples(small_world, 32, DataConfig(), seed=0).epoch(0))
+    samples = list(Samples(small_world, DataConfig(), seed=0).epoch(0, 32))
     rows = [row for s in (0, 1) for row in small_world.read_rows(Table.REGIONS, s)]
     assert sum(len(sample.regions) for sample in samples) == len(rows)
     for sample in samples:
@@ -45,8 +45,8 @@ def test_a_sample_joins_the_rows_of_its_image(small_world):
 
 
 def test_the_region_budget_is_drawn_anew_each_epoch(small_world):
-    samples = Samples(small_world, 32, DataConfig(max_regions=1, max_negatives=2), seed=0)
-    seen = [{s.image_id: s.regions for s in samples.epoch(epoch)} for epoch in range(2)]
+    samples = Samples(small_world, DataConfig(max_regions=1, max_negatives=2), seed=0)
+    seen = [{s.image_id: s.regions for s in samples.epoch(epoch, 32)} for epoch in range(2)]
     assert all(len(regions) == 1 for regions in seen[0].values())
     assert all(len(regions[0].negatives) == 2 for regions in seen[0].values())
     assert any(seen[0][i][0].box != seen[1][i][0].box for i in seen[0])
@@ -57,27 +57,27 @@ def test_a_corrupt_image_is_skipped_and_named(copied, caplog):
     broken = replace(images[3], bytes=images[3].bytes[:100])
     rows = [*images[:3], broken, *images[4:]]
     copied.commit(Table.IMAGES, 0, rows, lineage=LINEAGE, rows_in=len(rows))
-    found = ids(Samples(copied, 32, DataConfig(), seed=0))
+    found = ids(Samples(copied, DataConfig(), seed=0))
     assert len(found) == 23 and broken.image_id not in found
     assert broken.image_id in caplog.text
 
 
 def test_an_empty_folder_says_what_to_run(tmp_path):
     with pytest.raises(DatasetError, match="caption"):
-        Samples(Dataset(str(tmp_path)), 32, DataConfig(), seed=0)
+        Samples(Dataset(str(tmp_path)), DataConfig(), seed=0)
 
 
 def test_missing_regions_are_refused_only_where_they_are_needed(copied):
     (Path(copied.root) / "regions" / "part-000001.parquet").unlink()
     with pytest.raises(DatasetError, match="regions"):
-        Samples(copied, 32, DataConfig(), seed=0)
-    assert len(ids(Samples(copied, 32, DataConfig(), seed=0, with_regions=False))) == 24
+        Samples(copied, DataConfig(), seed=0)
+    assert len(ids(Samples(copied, DataConfig(), seed=0, with_regions=False))) == 24
 
 
 def test_a_batch_numbers_each_different_text_once(small_world):
-    samples = Samples(small_world, 32, DataConfig(), seed=0)
+    samples = Samples(small_world, DataConfig(), seed=0)
     encoder = TextEncoder(learn_tokenizer(samples.texts(), 500), 77, 248)
-    group = next(batches(samples.epoch(0), 8))
+    group = next(batches(samples.epoch(0, 32), 8))
     group[0] = replace(group[0], regions=())
     group[1] = replace(group[1], regions=(replace(group[1].regions[0], negatives=("a bird",)),))
     group[2] = replace(group[2], regions=(replace(group[2].regions[0], negatives=()),))
@@ -92,8 +92,8 @@ def test_a_batch_numbers_each_different_text_once(small_world):
 
 
 def test_a_batch_without_any_region_is_a_batch(small_world):
-    samples = Samples(small_world, 32, DataConfig(), seed=0)
+    samples = Samples(small_world, DataConfig(), seed=0)
     encoder = TextEncoder(learn_tokenizer(samples.texts(), 500), 77, 248)
-    group = [replace(s, regions=()) for s in next(batches(samples.epoch(0), 4))]
+    group = [replace(s, regions=()) for s in next(batches(samples.epoch(0, 32), 4))]
     batch = make_batch(group, encoder, hard=True)
     assert batch.boxes.shape == (0, 4) and len(batch.candidates) == 0

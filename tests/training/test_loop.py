@@ -1,10 +1,12 @@
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from datagen.demo.truth_tables import write_truth_dataset
 from datagen.training import loop
 from datagen.training.config import ModelConfig, OptimConfig, TrainConfig
 from datagen.training.data import DataConfig
@@ -75,13 +77,23 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(config, tmp_path, mon
 
 def test_a_folder_of_another_configuration_is_refused_with_the_difference(config):
     train(config)
-    with pytest.raises(TrainingError, match=r"loss\.region: 0\.1 there, 0\.3 now"):
-        train(replace(config, loss=LossConfig(region=0.3)))
+    with pytest.raises(TrainingError, match=r"loss\.region_weight: 0\.1 there, 0\.3 now"):
+        train(replace(config, loss=LossConfig(region_weight=0.3)))
 
 
-def test_a_dataset_smaller_than_a_batch_is_refused(config):
-    with pytest.raises(TrainingError, match="24 captioned images"):
-        train(replace(config, optim=replace(config.optim, batch_size=64)))
+def test_a_dataset_smaller_than_a_batch_is_one_batch(config):
+    assert train(replace(config, optim=replace(config.optim, batch_size=64))).steps == 2
+
+
+def test_other_tables_under_the_same_name_are_another_training_set(config, small_world, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(small_world.root, data)
+    config = replace(config, data=str(data))
+    train(config)
+    shutil.rmtree(data)
+    write_truth_dataset(str(data), "tiny-test", 24, first=100, shard_size=16)
+    with pytest.raises(TrainingError, match=r"tables\.images"):
+        train(config)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(config):
@@ -91,7 +103,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(config):
 
 
 def test_the_global_loss_alone_needs_no_regions(config):
-    result = train(replace(config, loss=LossConfig(region=0, hard=0)))
+    result = train(replace(config, loss=LossConfig(region_weight=0, hard_weight=0)))
     lines = metrics(result)
     assert {line["region"] for line in lines} == {line["hard"] for line in lines} == {0.0}
 

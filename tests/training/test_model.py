@@ -139,7 +139,7 @@ def test_scales_are_clamped_at_one_hundred(model):
     with torch.no_grad():
         model.logit_scale.fill_(9.0)
     model.clamp_logit_scales()
-    assert float(model.logit_scale.exp()) == pytest.approx(100)
+    assert model.logit_scale.exp().item() == pytest.approx(100)
 
 
 def test_a_folder_without_a_model_is_said_to_be_none(tmp_path):

@@ -1,0 +1,142 @@
+"""Do the data and the losses help? Three trainings on one dataset, evaluated on unseen scenes.
+
+The same model, seed, images and number of steps each time; only the losses differ: the global loss
+alone, plus regions, plus hard negatives. The benchmark is written from the truth of scenes that no
+other part of the small world sees.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from datagen.command import load_recipe
+from datagen.dataset import Dataset
+from datagen.demo.truth_tables import write_truth_dataset
+from datagen.evaluation import controls, region_negatives, retrieval
+from datagen.evaluation.items import read_dataset
+from datagen.evaluation.result import Result, write_results
+from datagen.training.config import TrainConfig
+from datagen.training.encoder import ModelEncoder
+from datagen.training.loop import train
+
+RECIPE = Path(__file__).parents[2] / "pipelines" / "recipes" / "demo" / "train.yaml"
+RUNS = ("global", "regions", "hard")
+SCENES = 400
+Row = dict[str, str | float]
+
+
+def run_experiment(
+    data: Path,
+    output: Path,
+    *,
+    recipe: Path = RECIPE,
+    split: str = "evaluation",
+    scenes: int = SCENES,
+    processes: int = 2,
+) -> list[Row]:
+    """Train and evaluate, one thread a run, and print the table. What is done is not done again.
+
+    Args:
+        data: dataset with all four tables.
+        output: `models/<run>/` and `evaluation/` (the benchmark's tables) are written there.
+        split: of the small world, for the benchmark; another one than evaluation is for tuning.
+        processes: trainings at a time.
+
+    Returns:
+        One row a run: `run`, `region_accuracy`, `chance`, `text_only`, `pairwise_<attribute>`,
+        `retrieval_<captions>_<way>_r<k>`.
+
+    Raises:
+        UserError: the data is not usable, or a run's folder belongs to another configuration.
+    """
+    benchmark = write_truth_dataset(str(output / split), split, scenes)
+    base = replace(
+        load_recipe(recipe, TrainConfig),
+        data=str(data),
+        threads=1,
+        show="lines",
+    )
+    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    with ProcessPoolExecutor(processes, context) as pool:
+        # The longest run first, so that the others fill the second process.
+        futures = {
+            name: pool.submit(_train_and_evaluate, config, benchmark.root)
+            for name, config in reversed(_configs(base, output).items())
+        }
+        rows = [futures[name].result() for name in RUNS]
+    print(_table(rows), flush=True)
+    return rows
+
+
+def _configs(base: TrainConfig, output: Path) -> dict[str, TrainConfig]:
+    losses = {
+        "global": replace(base.loss, region_weight=0.0, hard_weight=0.0),
+        "regions": replace(base.loss, hard_weight=0.0),
+        "hard": base.loss,
+    }
+    return {
+        name: replace(base, loss=losses[name], output=str(output / "models" / name))
+        for name in RUNS
+    }
+
+
+def _train_and_evaluate(config: TrainConfig, benchmark: str) -> Row:
+    torch.set_num_threads(1)
+    model = train(config).model
+    path = model.parent / "evaluation.json"
+    if not path.is_file():
+        write_results(path, _evaluate(model, benchmark), str(model))
+    results = json.loads(path.read_text(encoding="utf-8"))["results"]
+    return _row(Path(config.output).name, [Result(**result) for result in results])
+
+
+def _evaluate(model: Path, benchmark: str) -> list[Result]:
+    pictures = list(read_dataset(Dataset(benchmark)))
+    encoder = ModelEncoder.load(model)
+    score, items = region_negatives.evaluate(encoder, pictures)
+    results = [score, controls.text_only(items)]
+    for captions in ("long", "short"):
+        results += retrieval.evaluate(encoder, pictures, captions=captions)
+    return results
+
+
+def _row(name: str, results: list[Result]) -> Row:
+    score, control, *found = results
+    row: Row = {
+        "run": name,
+        "region_accuracy": score.value,
+        "text_only": control.value,
+        "chance": score.chance or 0.0,
+    }
+    row |= {key: value for key, value in score.details.items() if key.startswith("pairwise_")}
+    row |= {f"{r.benchmark}_{r.metric}": r.value for r in found}
+    return {key: v if isinstance(v, str) else round(v, 4) for key, v in row.items()}
+
+
+_SHOWN = {
+    "region_accuracy": "region",
+    "text_only": "text only",
+    "chance": "chance",
+    "pairwise_colour": "colour",
+    "pairwise_finish": "finish",
+    "pairwise_size": "size",
+    "retrieval_long_i2t_r1": "long I→T R@1",
+    "retrieval_long_t2i_r1": "long T→I R@1",
+    "retrieval_short_i2t_r1": "short I→T R@1",
+    "retrieval_short_t2i_r1": "short T→I R@1",
+}
+
+
+def _table(rows: list[Row]) -> str:
+    names = [name for name in _SHOWN if name in rows[0]]
+    lines = ["run      " + "  ".join(_SHOWN[name] for name in names)]
+    for row in rows:
+        cells = (f"{100 * float(row[name]):.1f}".rjust(len(_SHOWN[name])) for name in names)
+        lines.append(f"{row['run']!s:<9}" + "  ".join(cells))
+    return "\n".join(lines)
