@@ -59,21 +59,27 @@ def build(
 
     Args:
         values: for each slot its values, the best first; more than its share are spares.
-        shares: how many negatives each slot gives at most.
+        shares: how many negatives each slot gives. Where checks leave it short, the slots that
+            have spares and room make up for it.
         others: phrases of the image's other regions.
     """
     kept: list[Negative] = []
-    streams: dict[Slot, Iterator[str]] = {slot: iter(values[slot]) for slot in values}
-    left = dict(shares)
-    while any(left.values()):
-        for slot, stream in streams.items():
-            if left[slot] == 0:
-                continue
-            context = Context(positive, list(values), [n.text for n in kept], others, lexicon)
-            good = _next_good(positive, slot, stream, context)
-            left[slot] = left[slot] - 1 if good else 0
-            if good:
-                kept.append(good)
+    streams = {slot: iter(values[slot]) for slot in values}
+
+    def take_turns(left: dict[Slot, int], total: int) -> None:
+        while any(left.values()) and len(kept) < total:
+            for slot in [slot for slot in streams if left[slot] > 0]:
+                if len(kept) == total:
+                    return
+                context = Context(positive, list(values), [n.text for n in kept], others, lexicon)
+                good = _next_good(positive, slot, streams[slot], context)
+                left[slot] = left[slot] - 1 if good else 0
+                if good:
+                    kept.append(good)
+
+    total = sum(shares.values())
+    take_turns(dict(shares), total)
+    take_turns({slot: lexicon.room(slot.value) - shares[slot] for slot in streams}, total)
     return kept
 
 

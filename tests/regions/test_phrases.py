@@ -1,0 +1,81 @@
+import pytest
+
+from datagen.demo.language import long_caption, phrase_of
+from datagen.demo.world import make_scene
+from datagen.regions.phrases import PhraseChunker
+
+
+@pytest.fixture(scope="module")
+def chunker():
+    return PhraseChunker()
+
+
+def texts(chunker, caption):
+    return [phrase.text for phrase in chunker.chunk([caption])[0]]
+
+
+def test_spans_point_at_the_phrases(chunker):
+    caption = "A young woman in a red jacket stands on the slope. Her dog waits near two trees."
+    phrases = chunker.chunk([caption])[0]
+    assert [p.text for p in phrases] == [
+        "A young woman",
+        "a red jacket",
+        "the slope",
+        "dog",
+        "two trees",
+    ]
+    assert all(caption[p.span_start : p.span_end] == p.text for p in phrases)
+    assert phrases[3].head == "dog"
+    assert phrases[3].sentence == "Her dog waits near two trees."
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "It is in the background.",
+        "This image offers a view from the left.",
+        "They look at the camera.",
+        "The atmosphere of the scene is calm.",
+        "",
+        "!!! 12 -- ??",
+    ],
+)
+def test_what_names_no_thing_is_left_out(chunker, caption):
+    assert texts(chunker, caption) == []
+
+
+def test_what_is_denied_is_left_out(chunker):
+    assert texts(chunker, "A street with no cars and a man without a hat.") == ["A street", "a man"]
+
+
+def test_measures_take_in_what_they_measure(chunker):
+    assert texts(chunker, "A group of people eats a slice of pizza in front of a house.") == [
+        "A group of people",
+        "a slice of pizza",
+        "a house",
+    ]
+
+
+def test_equal_phrases_are_merged_into_the_first(chunker):
+    phrases = chunker.chunk(["A dog sees a cat. The dog runs after the cat."])[0]
+    assert [(p.text, p.span_start) for p in phrases] == [("A dog", 0), ("a cat", 11)]
+
+
+def test_at_most_so_many():
+    chunker = PhraseChunker(max_phrases=2)
+    assert texts(chunker, "A cup, a plate, a fork and a knife.") == ["A cup", "a plate"]
+
+
+def test_the_small_worlds_captions_are_read_almost_without_fault(chunker):
+    scenes = [make_scene("demo", index) for index in range(150)]
+    wanted = found = surplus = 0
+    for scene, phrases in zip(
+        scenes, chunker.chunk([long_caption(scene) for scene in scenes]), strict=True
+    ):
+        truth = {phrase_of(thing) for thing in scene.objects}
+        named = {phrase.text for phrase in phrases}
+        wanted += len(truth)
+        found += len(truth & named)
+        surplus += len(named - truth)
+    assert found >= 0.99 * wanted
+    assert surplus <= 0.01 * wanted
