@@ -224,6 +224,7 @@ def run_stage(stage: Stage[Any], dataset: Dataset, run: RunConfig) -> RunSummary
 def _start_ray() -> None:
     """Engines talk a lot: what actors print stays in Ray's session folder (`/tmp/ray`)."""
     if not ray.is_initialized():
+        os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # for busy machines
         ray.init(logging_level=logging.ERROR, log_to_driver=False)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = DataContext.get_current()
