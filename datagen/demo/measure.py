@@ -148,7 +148,7 @@ def _negatives(images: list[_Image]) -> NegativeFigures:
         valid=valid / judged if judged else 0.0,
         false_negative_rate=true_all_the_same / judged if judged else 0.0,
         blind_accuracy=blind.value,
-        chance=blind.chance,
+        chance=blind.chance or 0.0,
         negatives=total,
         negatives_per_region=total / rows if rows else 0.0,
     )

@@ -41,7 +41,7 @@ def export_rewriter(output: Path) -> Path:
     source = gguf_file()
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name)
-    model.hf_quantizer = None  # the weights are plain floats from here on
+    model.hf_quantizer = None  # type: ignore[assignment]  # the weights are plain floats from here on
     for name in ("is_quantized", "quantization_method"):
         if hasattr(model, name):
             delattr(model, name)
