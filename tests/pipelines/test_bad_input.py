@@ -54,7 +54,8 @@ def test_a_missing_spacy_model(tmp_path):
 
 
 def test_a_stage_before_its_input_is_there(tmp_path):
-    result = script("regions", "--recipe", "pipelines/recipes/demo/regions.yaml", "--data", tmp_path)
+    recipe = ("--recipe", "pipelines/recipes/demo/regions.yaml")
+    result = script("regions", *recipe, "--data", tmp_path)
     assert "captions has no shards" in sentence(result)
 
 

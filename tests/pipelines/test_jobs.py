@@ -12,14 +12,23 @@ import time
 from pathlib import Path
 
 import duckdb
+import matplotlib
 import pytest
+import sklearn
 
 from datagen.dataset import Dataset, Table
+from datagen.demo.draw import encode_jpeg
 from datagen.demo.rewriter import export_rewriter
-from datagen.demo.scenes import write_scenes
+from datagen.demo.world import make_scene
 
 ROOT = Path(__file__).parents[2]
 SCENES = 6
+PHOTOS = [  # real photographs that installed packages carry
+    Path(sklearn.__file__).parent / "datasets" / "images" / "china.jpg",
+    Path(sklearn.__file__).parent / "datasets" / "images" / "flower.jpg",
+    Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg",
+]
+GOOD = SCENES + len(PHOTOS)
 
 
 def free_port() -> int:
@@ -82,19 +91,27 @@ def recipe(name: str) -> tuple[str, str]:
 
 def test_every_pipeline_script_runs_as_a_job(cluster, tmp_path):
     data, model = tmp_path / "data", tmp_path / "model"
-    scenes = write_scenes(tmp_path / "scenes.parquet", SCENES)
+    images = tmp_path / "images"
+    images.mkdir()
+    for n in range(SCENES):
+        (images / f"{n}.jpg").write_bytes(encode_jpeg(make_scene("demo", n)))
+    for photo in PHOTOS:
+        shutil.copy(photo, images)
+    (images / "truncated.jpg").write_bytes(PHOTOS[0].read_bytes()[:5000])
+    (images / "page.jpg").write_text("<html>404</html>")
     kept = ROOT / "runs" / "demo" / "models" / "smollm2"
     rewriter = kept if kept.exists() else export_rewriter(tmp_path / "smollm2")
 
-    out = cluster("pipelines/caption.py", *recipe("caption"), "--images", scenes, "--data", data)
-    assert f"captions: {SCENES} rows in = {SCENES} done + 0 dead letters" in out
+    out = cluster("pipelines/caption.py", *recipe("caption"), "--images", images, "--data", data)
+    assert f"images: {GOOD + 2} rows in = {GOOD} rows out + 2 dead letters" in out
+    assert f"captions: {GOOD} rows in = {GOOD} done + 0 dead letters" in out
     cluster("pipelines/regions.py", *recipe("regions"), "--data", data)
     cluster("pipelines/negatives.py", *recipe("negatives"), "--data", data, "--model", rewriter)
     dataset = Dataset(str(data))
     captions = list(dataset.read_rows(Table.CAPTIONS, 0))
     regions = list(dataset.read_rows(Table.REGIONS, 0))
     negatives = list(dataset.read_rows(Table.NEGATIVES, 0))
-    assert len(captions) == SCENES and all(row.long and row.short for row in captions)
+    assert len(captions) == GOOD and all(row.long and row.short for row in captions)
     assert len(regions) == len(negatives) > 0
     long = {row.image_id: row.long for row in captions}
     for row in regions:
