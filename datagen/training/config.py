@@ -26,6 +26,8 @@ class ModelConfig:
     text_heads: int = 4
     text_tokens: int = 77
     """Of short texts; long texts may have 4 (n - 20) + 20."""
+    mlp_ratio: int = 4
+    """Width of the hidden layer of the blocks, in widths of the tower."""
     embedding: int = 128
     vocab_size: int = 1024
     """Of the tokenizer that is learned from the texts."""

@@ -31,7 +31,7 @@ def new_model(sizes: ModelConfig, vocabulary: int, start_id: int, end_id: int) -
         text_config={
             "vocab_size": vocabulary,
             "hidden_size": sizes.text_width,
-            "intermediate_size": 4 * sizes.text_width,
+            "intermediate_size": sizes.mlp_ratio * sizes.text_width,
             "projection_dim": sizes.embedding,
             "num_hidden_layers": sizes.text_layers,
             "num_attention_heads": sizes.text_heads,
@@ -43,7 +43,7 @@ def new_model(sizes: ModelConfig, vocabulary: int, start_id: int, end_id: int) -
         },
         vision_config={
             "hidden_size": sizes.vision_width,
-            "intermediate_size": 4 * sizes.vision_width,
+            "intermediate_size": sizes.mlp_ratio * sizes.vision_width,
             "projection_dim": sizes.embedding,
             "num_hidden_layers": sizes.vision_layers,
             "num_attention_heads": sizes.vision_heads,
@@ -111,6 +111,9 @@ def _state(name: str | Path) -> dict[str, Tensor]:
 
 
 def _file(name: str | Path, file: str) -> Path:
+    if not Path(name).is_dir() and (str(name).count("/") != 1 or str(name)[0] in "./~"):
+        hint = "" if "/" in str(name) else " (names on the hub are owner/name)"
+        raise ModelNotFoundError(f"No model at {name}: there is no such folder{hint}.")
     try:
         found = cached_file(str(name), file)
     except OSError as error:

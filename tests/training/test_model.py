@@ -145,3 +145,22 @@ def test_scales_are_clamped_at_one_hundred(model):
 def test_a_folder_without_a_model_is_said_to_be_none(tmp_path):
     with pytest.raises(ModelNotFoundError, match=str(tmp_path)):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["/nowhere/model", "./model", "clip"])
+def test_a_name_that_no_hub_has_is_refused_without_asking(name):
+    with pytest.raises(ModelNotFoundError, match="no such folder"):
+        load_model(name)
+
+
+def test_a_model_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ModelNotFoundError, match="bert"):
+        load_model(tmp_path)
+
+
+def test_damaged_weights_are_refused(model, tmp_path):
+    save_model(model, tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ModelNotFoundError, match="damaged"):
+        load_model(tmp_path)

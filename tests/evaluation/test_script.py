@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from datagen.dataset import Dataset, Table
+from datagen.demo.truth_tables import write_truth_dataset
+from datagen.evaluation.items import EvaluationError
+from datagen.training.config import ModelConfig, OptimConfig, TrainConfig
+from datagen.training.loop import train
+from pipelines.evaluate import Config, evaluate, main
+
+SIZES = ModelConfig(
+    image_size=32, vision_width=32, vision_layers=2, vision_heads=2, text_width=32, text_layers=1,
+    text_heads=2, embedding=16, vocab_size=400,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    root = tmp_path_factory.mktemp("trained")
+    data = write_truth_dataset(str(root / "data"), "tiny-test", 16)
+    optim = OptimConfig(batch_size=8, warmup_steps=1)
+    train(TrainConfig(data=data.root, output=str(root / "run"), model=SIZES, optim=optim))
+    return data.root, root / "run"
+
+
+def test_a_run_is_evaluated_on_tables_with_its_control_beside(trained):
+    data, run = trained
+    main(Config(model=str(run), data=data))
+    written = json.loads((run / "evaluation.json").read_text())
+    found = {(r["benchmark"], r["metric"]): r for r in written["results"]}
+    assert found["region_negatives", "top1"]["chance"] == pytest.approx(1 / 11)
+    assert ("region_negatives", "text_only_top1") in found
+    assert ("retrieval_long", "i2t_r10") in found and ("retrieval_short", "t2i_r1") in found
+
+
+def test_tables_and_fgovd_lines_of_the_same_items_score_the_same(trained, tmp_path):
+    data, run = trained
+    dataset = Dataset(data)
+    for image in dataset.read_rows(Table.IMAGES, 0):
+        (tmp_path / f"{image.image_id}.jpg").write_bytes(image.bytes)
+    boxes = {row.region_id: row.bbox for row in dataset.read_rows(Table.REGIONS, 0)}
+    lines = []
+    for row in dataset.read_rows(Table.NEGATIVES, 0):
+        x1, y1, x2, y2 = (128 * value for value in boxes[row.region_id])
+        record = {
+            "img_path": f"{row.image_id}.jpg", "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "pos_expression": [row.positive], "neg_expression": [n.text for n in row.negatives],
+        }  # fmt: skip
+        lines.append(json.dumps(record))
+    (tmp_path / "items.jsonl").write_text("\n".join(lines))
+    annotations = Config(
+        model=str(run), annotations=str(tmp_path / "items.jsonl"), images=str(tmp_path)
+    )
+    ours, theirs = evaluate(Config(model=str(run), data=data))[0], evaluate(annotations)[0]
+    assert (theirs.value, theirs.n) == (ours.value, ours.n)
+
+
+def test_no_source_or_two_sources_are_refused(trained):
+    with pytest.raises(EvaluationError, match="--data"):
+        evaluate(Config(model=str(trained[1])))
+    with pytest.raises(EvaluationError, match="--data"):
+        evaluate(Config(model=str(trained[1]), data="d", annotations="a"))
