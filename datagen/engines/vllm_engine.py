@@ -137,6 +137,8 @@ def _start(config: VllmConfig) -> AsyncLLM:
         enforce_eager=config.enforce_eager or on_cpu,
         trust_remote_code=config.trust_remote_code,
         enable_prefix_caching=True,
+        # Only whole blocks are cached; the CPU's default of 128 tokens is longer than our prompts.
+        block_size=32 if on_cpu else None,
         # On CPU, vLLM dies where a seeded request's prompt is cut into chunks: it would have to
         # set the random generator back, which torch's CPU generator cannot.
         enable_chunked_prefill=False if on_cpu else None,
