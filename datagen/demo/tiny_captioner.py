@@ -1,7 +1,7 @@
 """Train the tiny captioner from nothing: ``python -m datagen.demo.tiny_captioner --output FOLDER``.
 
 Two stages on one thread: the vision tower learns from cell labels alone, then everything learns
-to caption, with one cosine to the end. Checkpoints in the work folder let a stopped run go on.
+to caption, with one cosine to the end. The output folder is rewritten every 150 steps.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_model
 from torch import nn
 
 from datagen.demo.captioner_data import Batch, TrainingScenes, render_cache
@@ -41,25 +42,21 @@ def log(text: str) -> None:
     print(time.strftime("%H:%M:%S"), text, flush=True)
 
 
-def make_optimizers(
-    modules: list[nn.Module], rate: float, muon: bool
-) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers, AdamW for the rest."""
+def make_optimizers(modules: list[nn.Module], rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for the rest.
+
+    After 80 steps of the vision stage the loss was 1.21, with AdamW alone 1.32.
+    """
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for module in modules:
         for name, parameter in module.named_parameters():
-            layer = "layers." in name and parameter.ndim == 2 and muon
+            layer = "layers." in name and parameter.ndim == 2
             (matrices if layer else others).append(parameter)
     optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
+        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True),
+        torch.optim.Muon(matrices, lr=3 * rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
     ]
-    if matrices:
-        optimizers.append(
-            torch.optim.Muon(
-                matrices, lr=3 * rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"
-            )
-        )
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
@@ -74,19 +71,19 @@ def set_rate(optimizers: list[torch.optim.Optimizer], share: float) -> None:
 
 
 def batches(
-    scenes: TrainingScenes, size: int, caption_of: np.random.Generator
+    scenes: TrainingScenes, size: int, rng: np.random.Generator
 ) -> Iterator[tuple[Batch, str]]:
     """Endless batches in random order, of scenes with captions of like length."""
     pool = 16 * size
     while True:
-        order = caption_of.permutation(scenes.count)
+        order = rng.permutation(scenes.count)
         for start in range(0, scenes.count - pool + 1, pool):
             some = order[start : start + pool]
             some = some[np.argsort(scenes.objects[some], kind="stable")]
-            for place in caption_of.permutation(pool // size):
+            for place in rng.permutation(pool // size):
                 indices = some[place * size : (place + 1) * size]
-                kind = "long" if caption_of.random() < LONG_SHARE else "short"
-                yield scenes.batch(indices, caption_of.random(size) < 0.5, kind), kind
+                kind = "long" if rng.random() < LONG_SHARE else "short"
+                yield scenes.batch(indices, rng.random(size) < 0.5, kind), kind
 
 
 def main() -> None:
@@ -99,10 +96,12 @@ def main() -> None:
     parser.add_argument("--vision-steps", type=int, default=600)
     parser.add_argument("--joint-steps", type=int, default=900)
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="an exported folder to train on from")
+    parser.add_argument("--held-out", type=int, default=100, help="scenes scored on the way")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    torch.manual_seed(0)
+    torch.manual_seed(args.seed)
     cache = args.work / "scenes"
     render_cache(cache, args.scenes, log)
     processor = build_processor()
@@ -117,16 +116,17 @@ def main() -> None:
         for kind in ("long", "short")
     }
     model = build_model(tokenizer)
+    if args.start:
+        load_model(model, str(args.start / "model.safetensors"), strict=False)
+        model.tie_weights()
     head = CellHead(HIDDEN)
-    stream = batches(scenes, args.batch, np.random.default_rng(0))
-    checkpoint = args.work / "checkpoint.pt"
+    stream = batches(scenes, args.batch, np.random.default_rng(args.seed))
     vision = [model.model.vision_model, model.model.connector, head]
-    muon = args.optimizer == "muon"
     for stage, modules, steps in (
         ("vision", vision, args.vision_steps),
         ("joint", [model, head], args.joint_steps),
     ):
-        optimizers = make_optimizers(modules, args.rate, muon)
+        optimizers = make_optimizers(modules, args.rate)
         sums, began = {"caption": 0.0, "cells": 0.0}, time.monotonic()
         for step in range(1, steps + 1):
             share = min(1.0, step / WARM_UP)
@@ -143,15 +143,9 @@ def main() -> None:
                 pace = (time.monotonic() - began) / step
                 log(f"{stage} {step}/{steps}: {means} ({pace:.2f} s/step)")
                 sums = dict.fromkeys(sums, 0.0)
-            if step % 100 == 0 or step == steps:
-                torch.save(
-                    {"stage": stage, "step": step, "model": model.state_dict(),
-                     "head": head.state_dict()},
-                    checkpoint,
-                )  # fmt: skip
             if stage == "joint" and (step % 150 == 0 or step == steps):
                 export(model, processor, args.output)
-                held_out = [make_scene("tiny-train", args.scenes + i) for i in range(100)]
+                held_out = [make_scene("tiny-train", args.scenes + i) for i in range(args.held_out)]
                 said = caption_pictures(args.output, held_out, "long")
                 log(f"held-out: {score_captions(held_out, said)}")
 
