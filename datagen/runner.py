@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -238,17 +239,21 @@ def _run_shards(
     shards = ray.data.from_items(
         [{"shard": shard} for shard in todo], override_num_blocks=len(todo)
     )
-    results = shards.map_batches(
-        _ShardWorker,
-        fn_constructor_args=(stage, dataset, run, counter),
-        batch_size=1,
-        compute=ActorPoolStrategy(
-            size=min(run.actors, len(todo)), max_tasks_in_flight_per_actor=run.shards_in_flight
-        ),
-        max_concurrency=run.shards_in_flight,
-        num_cpus=run.cpus_per_actor,
-        num_gpus=run.gpus_per_actor or None,
+    pool = ActorPoolStrategy(
+        size=min(run.actors, len(todo)), max_tasks_in_flight_per_actor=run.shards_in_flight
     )
+    with warnings.catch_warnings():
+        # Ray deprecates `max_concurrency` here and names no other way to set it.
+        warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
+        results = shards.map_batches(
+            _ShardWorker,
+            fn_constructor_args=(stage, dataset, run, counter),
+            batch_size=1,
+            compute=pool,
+            max_concurrency=run.shards_in_flight,
+            num_cpus=run.cpus_per_actor,
+            num_gpus=run.gpus_per_actor or None,
+        )
     return sorted({row["problem"] for row in results.iter_rows() if row["problem"]})
 
 
