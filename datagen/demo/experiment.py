@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +51,8 @@ def run_experiment(
 
     Returns:
         One row a run: `run`, `region_accuracy`, `chance`, `text_only`, `pairwise_<attribute>`,
-        `retrieval_<captions>_<way>_r<k>`.
+        `retrieval_<captions>_<way>_r<k>`; and what it cost: `train_images`, `train_seconds`,
+        `evaluate_items`, `evaluate_seconds`.
 
     Raises:
         UserError: the data is not usable, or a run's folder belongs to another configuration.
@@ -88,12 +90,22 @@ def _configs(base: TrainConfig, output: Path) -> dict[str, TrainConfig]:
 
 def _train_and_evaluate(config: TrainConfig, benchmark: str) -> Row:
     torch.set_num_threads(1)
-    model = train(config).model
-    path = model.parent / "evaluation.json"
+    trained = train(config)
+    path, cost = trained.model.parent / "evaluation.json", trained.model.parent / "cost.json"
     if not path.is_file():
-        write_results(path, _evaluate(model, benchmark), str(model))
-    results = json.loads(path.read_text(encoding="utf-8"))["results"]
-    return _row(Path(config.output).name, [Result(**result) for result in results])
+        started = time.monotonic()
+        results = _evaluate(trained.model, benchmark)
+        seconds = {
+            "train_images": trained.steps * config.optim.batch_size,
+            "train_seconds": round(trained.seconds, 1),
+            "evaluate_items": results[0].n,
+            "evaluate_seconds": round(time.monotonic() - started, 1),
+        }
+        cost.write_text(json.dumps(seconds), encoding="utf-8")
+        write_results(path, results, str(trained.model))
+    found = json.loads(path.read_text(encoding="utf-8"))["results"]
+    row = _row(Path(config.output).name, [Result(**result) for result in found])
+    return row | json.loads(cost.read_text(encoding="utf-8"))
 
 
 def _evaluate(model: Path, benchmark: str) -> list[Result]:

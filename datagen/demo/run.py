@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from datagen.dataset import Dataset
-from datagen.demo.experiment import run_experiment
+from datagen.demo.experiment import Row, run_experiment
 from datagen.demo.measure import measure
 from datagen.demo.rewriter import export_rewriter
 from datagen.demo.scenes import write_scenes
 
 ROOT = Path(__file__).parents[2]
 RECIPES = "pipelines/recipes/demo"
-STAGES = ("captions", "regions", "negatives")
 
 
 def run_demo(output: Path, scenes: int) -> dict[str, Any]:
@@ -55,19 +54,31 @@ def run_demo(output: Path, scenes: int) -> dict[str, Any]:
     return summary
 
 
-def _summary(dataset: Dataset, experiment: Any) -> dict[str, Any]:
+def _summary(dataset: Dataset, experiment: list[Row]) -> dict[str, Any]:
     stages: dict[str, Any] = {}
-    for stage in ("images", *STAGES):
+    for stage in ("images", "captions", "regions", "negatives"):
         run = dataset.read_json(f"{stage}/summary.json")
-        seconds = run["seconds"]
         stages[stage] = {
-            "rows": run["rows_out"],
-            "seconds": round(seconds, 1),
-            "rows_per_second": round(run["rows_in"] / seconds, 1) if seconds else 0.0,
+            **_cost(run["rows_in"], run["seconds"]),
+            "rows_out": run["rows_out"],
             "dead_letters": run["dead_letters"],
         }
+    for stage, rows, seconds in (
+        ("training", "train_images", "train_seconds"),
+        ("evaluation", "evaluate_items", "evaluate_seconds"),
+    ):
+        # Summed over the trainings, of which two run at a time on one thread each.
+        stages[stage] = _cost(
+            sum(int(run.pop(rows)) for run in experiment),
+            sum(float(run.pop(seconds)) for run in experiment),
+        )
     figures = asdict(measure(dataset))
     return {"synthetic": True, "stages": stages, **figures, "experiment": experiment}
+
+
+def _cost(rows: int, seconds: float) -> dict[str, int | float]:
+    rate = round(rows / seconds, 1) if seconds else 0.0
+    return {"rows": rows, "seconds": round(seconds, 1), "rows_per_second": rate}
 
 
 def _step(title: str) -> None:
