@@ -57,7 +57,7 @@ def make_processor(folder: Path) -> GroundingDinoProcessor:
 
 def make_model(vocabulary_size: int) -> MMGroundingDinoForObjectDetection:
     """The detector at its start: random weights, boxes that begin at a plausible size."""
-    backbone = ConvNextConfig(
+    backbone = ConvNextConfig(  # type: ignore[call-arg]
         hidden_sizes=list(BACKBONE_CHANNELS),
         depths=[2, 3],
         num_stages=2,

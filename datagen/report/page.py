@@ -198,7 +198,8 @@ def _facts(key: str, counts: Counts, cost: StageCost, made: Sequence[Lineage]) -
     if cost.seconds is not None:
         facts.append(_duration(cost.seconds))
     if cost.rows_per_second is not None:
-        facts.append(f"{cost.rows_per_second:,.3g} rows/s")
+        rate = cost.rows_per_second
+        facts.append(f"{rate:,.0f} rows/s" if rate >= 100 else f"{rate:,.3g} rows/s")
     dead = cost.dead_letters
     if made and all(lineage.dead_letters is not None for lineage in made):
         dead = sum(lineage.dead_letters or 0 for lineage in made)
