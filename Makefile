@@ -10,6 +10,7 @@ RECIPES ?= demo
 IMAGES  ?= runs/demo/scenes.parquet
 DATA    ?= runs/demo/data
 MODEL   ?= runs/demo/models/hard
+BENCH   ?= runs/demo/evaluation
 OUTPUT  ?= runs/demo/report.html
 ARGS    ?=
 
@@ -54,8 +55,8 @@ negatives: setup ## regions -> negatives    (DATA=, RECIPES=, ARGS=)
 train: setup ## Train FG-CLIP on a dataset (DATA=, MODEL= folder to write, RECIPES=, ARGS=)
 	$(RUN) pipelines/train.py --recipe pipelines/recipes/$(RECIPES)/train.yaml --data $(DATA) --output $(MODEL) $(ARGS)
 
-evaluate: setup ## Evaluate a trained model (DATA=, MODEL=, ARGS=)
-	$(RUN) pipelines/evaluate.py --data $(DATA) --model $(MODEL) $(ARGS)
+evaluate: setup ## Evaluate a trained model (BENCH= a dataset, MODEL=, ARGS=)
+	$(RUN) pipelines/evaluate.py --data $(BENCH) --model $(MODEL) $(ARGS)
 
 report: setup ## One HTML file of a dataset (DATA=, OUTPUT=, ARGS=)
 	$(RUN) pipelines/report.py --data $(DATA) --output $(OUTPUT) $(ARGS)

@@ -91,7 +91,8 @@ def _configs(base: TrainConfig, output: Path) -> dict[str, TrainConfig]:
 def _train_and_evaluate(config: TrainConfig, benchmark: str) -> Row:
     torch.set_num_threads(1)
     trained = train(config)
-    path, cost = trained.model.parent / "evaluation.json", trained.model.parent / "cost.json"
+    folder = trained.model.parent
+    path, cost = folder / "experiment.json", folder / "cost.json"
     if not path.is_file():
         started = time.monotonic()
         results = _evaluate(trained.model, benchmark)
