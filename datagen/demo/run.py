@@ -101,7 +101,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="folder to write")
-    parser.add_argument("--scenes", type=int, default=1536, help="pictures to draw")
+    parser.add_argument("--scenes", type=int, default=1280, help="pictures to draw")
     arguments = parser.parse_args()
     started = time.monotonic()
     try:
