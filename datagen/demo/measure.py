@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datagen.dataset import CaptionRow, Dataset, NegativesRow, RegionRow, Table
 from datagen.demo.language import phrase_of
 from datagen.demo.score import SaidObject, said_objects, score_captions
-from datagen.demo.score_boxes import LabelledBox, iou, score_boxes
+from datagen.demo.score_boxes import LabelledBox, score_boxes
 from datagen.demo.world import Scene, SceneObject, from_json
 from datagen.evaluation.controls import text_only
 from datagen.evaluation.items import RegionItem
+from datagen.regions.boxes import iou
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from datagen.demo.score_boxes import LabelledBox, iou, score_boxes
+from datagen.demo.score_boxes import LabelledBox, score_boxes
+from datagen.regions.boxes import iou
 
 MUG, CAR = (0.1, 0.1, 0.5, 0.5), (0.6, 0.6, 0.9, 0.9)
 
