@@ -9,7 +9,7 @@ RUN    := $(BIN)/python
 RECIPES ?= demo
 IMAGES  ?= runs/demo/scenes.parquet
 DATA    ?= runs/demo/data
-MODEL   ?= runs/demo/models/hard
+MODEL   ?= runs/demo/model
 BENCH   ?= runs/demo/evaluation
 OUTPUT  ?= runs/demo/report.html
 ARGS    ?=
@@ -43,13 +43,13 @@ lint: setup ## Ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-caption: setup ## images -> captions      (IMAGES=, DATA=, RECIPES=, ARGS=)
+caption: setup $(filter runs/demo/scenes.parquet,$(IMAGES)) ## images -> captions      (IMAGES=, DATA=, RECIPES=, ARGS=)
 	$(RUN) pipelines/caption.py --recipe pipelines/recipes/$(RECIPES)/caption.yaml --images $(IMAGES) --data $(DATA) $(ARGS)
 
 regions: setup ## captions -> regions     (DATA=, RECIPES=, ARGS=)
 	$(RUN) pipelines/regions.py --recipe pipelines/recipes/$(RECIPES)/regions.yaml --data $(DATA) $(ARGS)
 
-negatives: setup ## regions -> negatives    (DATA=, RECIPES=, ARGS=)
+negatives: setup $(if $(filter demo,$(RECIPES)),runs/demo/models/smollm2/config.json) ## regions -> negatives    (DATA=, RECIPES=, ARGS=)
 	$(RUN) pipelines/negatives.py --recipe pipelines/recipes/$(RECIPES)/negatives.yaml --data $(DATA) $(ARGS)
 
 train: setup ## Train FG-CLIP on a dataset (DATA=, MODEL= folder to write, RECIPES=, ARGS=)
@@ -64,6 +64,12 @@ report: setup ## One HTML file of a dataset (DATA=, OUTPUT=, ARGS=)
 tiny-models: setup ## Train the small world's captioner and detector anew (about an hour)
 	$(RUN) -m datagen.demo.tiny_captioner --output datagen/demo/models/captioner
 	$(RUN) -m datagen.demo.tiny_detector --output datagen/demo/models/detector
+
+runs/demo/scenes.parquet:
+	$(RUN) -m datagen.demo.scenes --output $@
+
+runs/demo/models/smollm2/config.json:
+	$(RUN) -m datagen.demo.rewriter --output $(@D)
 
 browser: # The report's test looks at it in Chromium; where it cannot be installed, that test is skipped.
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \

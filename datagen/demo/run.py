@@ -20,7 +20,7 @@ from datagen.dataset import Dataset
 from datagen.demo.experiment import Row, run_experiment
 from datagen.demo.measure import measure
 from datagen.demo.rewriter import export_rewriter
-from datagen.demo.scenes import write_scenes
+from datagen.demo.scenes import COUNT, write_scenes
 
 ROOT = Path(__file__).parents[2]
 RECIPES = "pipelines/recipes/demo"
@@ -101,7 +101,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="folder to write")
-    parser.add_argument("--scenes", type=int, default=1280, help="pictures to draw")
+    parser.add_argument("--scenes", type=int, default=COUNT, help="pictures to draw")
     arguments = parser.parse_args()
     started = time.monotonic()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,8 @@ from datagen.demo.world import make_scene, to_json
 from datagen.progress import Progress
 
 SPLIT = "demo"
+COUNT = 1280
+"""Scenes that the demo draws: its twelve minutes are for two cores."""
 _SCHEMA = pa.schema([("image", pa.binary()), ("uri", pa.string()), ("truth", pa.string())])
 _CHUNK = 128
 
@@ -41,3 +44,11 @@ def write_scenes(path: Path, count: int) -> Path:
             progress.advance(len(rows))
     partial.rename(path)
     return path
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
+    parser.add_argument("--count", type=int, default=COUNT, help="scenes to draw")
+    arguments = parser.parse_args()
+    print(write_scenes(arguments.output, arguments.count))
