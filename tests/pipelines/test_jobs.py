@@ -44,14 +44,16 @@ def cluster(tmp_path_factory):
     token = folder / "token"
     token.write_text(secrets.token_hex(32))
     dashboard = free_port()
+    programs = Path(sys.executable).parent  # as in an activated environment
     environment = {
         **os.environ,
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}",
         "HF_HUB_OFFLINE": "1",
     }
-    ray = str(Path(sys.executable).with_name("ray"))
+    ray = str(programs / "ray")
     head = subprocess.Popen(
         [
             ray, "start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats",
