@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import ClassVar, Generic, TypeVar
 
 from datagen.dataset import Dataset, Table
 from datagen.dataset.lineage import Lineage
 from datagen.dataset.rows import Row
+from datagen.engines.chat import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,16 @@ class Stage(ABC, Generic[ItemT]):
     """
 
     name: ClassVar[str]
-    source: ClassVar[Table]
+    source: ClassVar[Table | None]
+    """The table it reads; None for a stage that reads from outside of the dataset."""
     output: ClassVar[Table]
+    beside: ClassVar[tuple[Table, ...]] = ()
+    """Other tables whose rows it makes; their shards are committed before that of `output`."""
+    key: ClassVar[str]
+    """The column of its rows that holds `Item.id`: a retry joins old and new rows by it."""
+    unique: ClassVar[str | None] = None
+    """A column of the output whose values may come once in the whole table; a row whose value is
+    in another shard already becomes a dead letter (`Duplicate`)."""
 
     @property
     @abstractmethod
@@ -48,6 +57,14 @@ class Stage(ABC, Generic[ItemT]):
         Raises:
             ModelNotFoundError: a model is not there; the run ends with this sentence.
         """
+
+    def prepare(self, dataset: Dataset) -> None:
+        """On the driver, after the claim and before `shards`: write down what `read` will need."""
+
+    def shards(self, dataset: Dataset) -> Sequence[int]:
+        """Numbers of the shards that the output will have, ascending."""
+        assert self.source is not None
+        return dataset.shards(self.source)
 
     async def open(self) -> None:
         """Load models and start engines, in the actor.
@@ -68,6 +85,17 @@ class Stage(ABC, Generic[ItemT]):
             RowError, RequestError: the item becomes a dead letter.
             EngineDeadError: the actor ends and its shards are done again by another.
         """
+
+    def usage(self) -> Usage:
+        """Requests and tokens of this actor since `open`; for progress and estimates."""
+        return Usage()
+
+    def preview(self, item: ItemT, rows: Sequence[Row]) -> str:
+        """One row and what came of it, for people (a dry run prints it)."""
+        lines = [f"{self.key}: {item.id}"]
+        for row in rows:
+            lines += [f"  {name}: {value}" for name, value in asdict(row).items()]
+        return "\n".join(lines)
 
     async def close(self) -> None:
         """Free what `open` took."""

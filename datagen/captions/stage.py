@@ -43,6 +43,7 @@ class CaptionsStage(Stage[CaptionItem]):
     name = "captions"
     source = Table.IMAGES
     output = Table.CAPTIONS
+    key = "image_id"
 
     def __init__(self, config: CaptionsConfig) -> None:
         self.config = config

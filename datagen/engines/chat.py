@@ -53,8 +53,29 @@ class ChatReply:
     cached_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What an engine has done since it started. `cached_tokens` are prompt tokens not computed."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+
+    def add(self, reply: ChatReply) -> Usage:
+        """This usage and one more reply."""
+        return Usage(
+            requests=self.requests + 1,
+            prompt_tokens=self.prompt_tokens + reply.prompt_tokens,
+            cached_tokens=self.cached_tokens + reply.cached_tokens,
+            output_tokens=self.output_tokens + reply.output_tokens,
+        )
+
+
 class ChatEngine(Protocol):
     """An engine takes many requests at once; each call awaits its own reply."""
+
+    usage: Usage
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """Answer one request.

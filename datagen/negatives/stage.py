@@ -52,6 +52,7 @@ class NegativesStage(Stage[RegionItem]):
     name: ClassVar[str] = "negatives"
     source: ClassVar[Table] = Table.REGIONS
     output: ClassVar[Table] = Table.NEGATIVES
+    key: ClassVar[str] = "region_id"
 
     _engine: ChatEngine
     _rewriter: SlotRewriter

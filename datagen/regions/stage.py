@@ -65,6 +65,7 @@ class RegionsStage(Stage[CaptionedImage]):
     name: ClassVar[str] = "regions"
     source: ClassVar[Table] = Table.CAPTIONS
     output: ClassVar[Table] = Table.REGIONS
+    key: ClassVar[str] = "image_id"
 
     _phrases: Batcher[str, list[Phrase]]
     _detections: Batcher[tuple[Image.Image, list[str]], list[Detection]]
