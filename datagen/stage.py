@@ -66,6 +66,11 @@ class Stage(ABC, Generic[ItemT]):
         assert self.source is not None
         return dataset.shards(self.source)
 
+    def expected_rows(self, dataset: Dataset, shards: Sequence[int]) -> Sequence[int]:
+        """How many items each of these shards has, where it is known cheaply; -1 where not."""
+        assert self.source is not None
+        return dataset.counts(self.source, shards).rows.tolist()
+
     async def open(self) -> None:
         """Load models and start engines, in the actor.
 

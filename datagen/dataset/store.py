@@ -8,19 +8,24 @@ its final name: the file is written under a temporary name in the same folder an
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any
+from itertools import chain
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs
 
+from datagen.dataset import counts as index
+from datagen.dataset.counts import Counts
+from datagen.dataset.files import DatasetError, Files
 from datagen.dataset.lineage import Lineage, differing_fields
 from datagen.dataset.rows import (
     CaptionRow,
     ErrorRow,
+    GroundedPhrase,
+    GroundingRow,
     ImageRow,
     Negative,
     NegativesRow,
@@ -28,24 +33,28 @@ from datagen.dataset.rows import (
     Row,
 )
 from datagen.dataset.schemas import ERRORS_SCHEMA, SCHEMA_VERSION, SCHEMAS, Table
-from datagen.errors import UserError
 
 ROW_GROUP_ROWS = 256
-_ROW_TYPES = {
+ROW_GROUP_BYTES = 64 * 2**20
+"""A row group of pictures ends here at the latest, so that reading one stays cheap."""
+FOOTERS_AT_ONCE = 32
+_ROW_TYPES: dict[Table, type] = {
     Table.IMAGES: ImageRow,
     Table.CAPTIONS: CaptionRow,
+    Table.GROUNDING: GroundingRow,
     Table.REGIONS: RegionRow,
     Table.NEGATIVES: NegativesRow,
 }
 
 
-class DatasetError(UserError):
-    """The dataset, or a run's claim to it, is not usable; the message says what to do."""
-
-
 def shard_name(index: int) -> str:
     """`part-000007.parquet` for 7."""
     return f"part-{index:06d}.parquet"
+
+
+def table_of(row: Row) -> Table:
+    """The table that a row belongs to."""
+    return next(table for table, kind in _ROW_TYPES.items() if isinstance(row, kind))
 
 
 class Dataset:
@@ -57,7 +66,7 @@ class Dataset:
 
     def __init__(self, root: str) -> None:
         self.root = str(root)
-        self._fs, self._path = _open(self.root)
+        self.files = Files(self.root)
 
     def __reduce__(self) -> tuple[type[Dataset], tuple[str]]:
         return (Dataset, (self.root,))  # file systems are opened anew in each process
@@ -66,11 +75,9 @@ class Dataset:
 
     def shards(self, table: Table) -> list[int]:
         """Numbers of the shards of a table that are done, ascending; empty if there is none."""
-        folder = fs.FileSelector(f"{self._path}/{table}", allow_not_found=True)
-        names = (info.base_name for info in self._fs.get_file_info(folder))
         return sorted(
             int(name[5:-8])
-            for name in names
+            for name in self.files.names(table)
             if name.startswith("part-") and name.endswith(".parquet")
         )
 
@@ -82,14 +89,16 @@ class Dataset:
         Raises:
             DatasetError: the shard is missing, is no Parquet file, or has a newer schema.
         """
-        path = self._shard_path(table, shard)
+        name = f"{table}/{shard_name(shard)}"
         try:
-            with self._fs.open_input_file(path) as file, pq.ParquetFile(file) as parquet:
-                _check_version(parquet.schema_arrow, path)
+            with self.files.open(name) as file, pq.ParquetFile(file) as parquet:
+                _check_version(parquet.schema_arrow, self.files.path(name))
                 for group in range(parquet.num_row_groups):
                     yield from parquet.read_row_group(group, columns=columns).to_batches()
         except (FileNotFoundError, pa.ArrowInvalid) as error:
-            raise DatasetError(f"Cannot read shard {path}: {error}. Run its stage again.") from None
+            raise DatasetError(
+                f"Cannot read shard {self.files.path(name)}: {error}. Run its stage again."
+            ) from None
 
     def read_rows(self, table: Table, shard: int) -> Iterator[Any]:
         """Stream a shard as typed rows (`ImageRow`, `CaptionRow`, …)."""
@@ -103,18 +112,42 @@ class Dataset:
 
         `rows` is the number of its rows.
         """
-        with self._fs.open_input_file(self._shard_path(table, shard)) as file:
+        with self.files.open(f"{table}/{shard_name(shard)}") as file:
             parquet = pq.ParquetFile(file)
             raw = parquet.schema_arrow.metadata or {}
             return {**json.loads(raw.get(b"datagen", b"{}")), "rows": parquet.metadata.num_rows}
 
+    def counts(self, table: Table, shards: Sequence[int]) -> Counts:
+        """Rows of these shards, from the index where it knows them and from the shards elsewhere.
+
+        Args:
+            table: of which table.
+            shards: numbers of shards that are done, ascending.
+
+        Raises:
+            DatasetError: a shard cannot be read.
+        """
+        counts = Counts.unknown(shards)
+        counts.take(index.load(self.files, table))
+        unknown = counts.shards[~counts.known()].tolist()
+        if unknown:
+            with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
+                for shard, rows in zip(
+                    unknown, pool.map(lambda s: self._count(table, s), unknown), strict=True
+                ):
+                    counts.set(shard, *rows)
+        return counts
+
+    def save_counts(self, table: Table, counts: Counts) -> None:
+        """Keep what is known of the rows of shards, for the next call of `counts`."""
+        index.save(self.files, table, counts)
+
     def errors(self, stage: str, shard: int) -> list[ErrorRow]:
         """The dead letters that a stage left for a shard; empty if there is none."""
-        path = f"{self._path}/_errors/{stage}/{shard_name(shard)}"
-        if self._fs.get_file_info(path).type == fs.FileType.NotFound:
+        raw = self.files.read(f"_errors/{stage}/{shard_name(shard)}")
+        if raw is None:
             return []
-        with self._fs.open_input_file(path) as file:
-            return [ErrorRow(**record) for record in pq.read_table(file).to_pylist()]
+        return [ErrorRow(**record) for record in pq.read_table(pa.BufferReader(raw)).to_pylist()]
 
     # Writing
 
@@ -132,12 +165,16 @@ class Dataset:
 
         The dead letters go first: whoever sees the shard sees them as well. Rows are cast to the
         table's schema, so a wrong type fails here and nowhere later.
+
+        Raises:
+            StorageError: the disk or object store refused.
         """
+        letters = f"_errors/{lineage.stage}/{shard_name(shard)}"
         if errors:
             errors_table = pa.Table.from_pylist([asdict(e) for e in errors], ERRORS_SCHEMA)
-            self._write(f"{self._path}/_errors/{lineage.stage}", shard, errors_table)
+            self.files.write(letters, lambda file: pq.write_table(errors_table, file))
         else:
-            self._remove(f"{self._path}/_errors/{lineage.stage}/{shard_name(shard)}")
+            self.files.remove(letters)
         about = {
             "schema_version": SCHEMA_VERSION,
             "lineage": lineage.to_json(),
@@ -145,8 +182,16 @@ class Dataset:
             "dead_letters": len(errors),
         }
         schema = SCHEMAS[table].with_metadata({"datagen": json.dumps(about)})
-        data = pa.Table.from_pylist([asdict(row) for row in rows], schema)
-        self._write(f"{self._path}/{table}", shard, data)
+        # Cast before the file is opened: a row that does not fit must not cost a half-written one.
+        groups = (pa.Table.from_pylist([asdict(r) for r in g], schema) for g in _groups(rows))
+        first = next(groups, schema.empty_table())
+
+        def fill(file: IO[bytes]) -> None:
+            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+                for group in chain([first], groups):
+                    writer.write_table(group)
+
+        self.files.write(f"{table}/{shard_name(shard)}", fill)
 
     def claim(self, table: Table, lineage: Lineage) -> None:
         """Record the run's configuration in `<table>/run.json`, or check it against the one there.
@@ -155,68 +200,54 @@ class Dataset:
             DatasetError: the table belongs to another configuration; the fields that differ
                 are named.
         """
-        path = f"{self._path}/{table}/run.json"
-        if self._fs.get_file_info(path).type != fs.FileType.NotFound:
-            with self._fs.open_input_stream(path) as stream:
-                found = json.loads(stream.read())
-            if found["fingerprint"] != lineage.fingerprint:
-                fields = "; ".join(differing_fields(found["settings"], lineage.settings))
-                raise DatasetError(
-                    f"{self.root}/{table} was made with another configuration ({fields}). "
-                    "Use the same configuration, or another output folder."
-                )
-            return
-        self._fs.create_dir(f"{self._path}/{table}", recursive=True)
-        self._put(path, json.dumps(lineage.to_json(), indent=2).encode())
+        found = self.read_json(f"{table}/run.json")
+        if not found:
+            self.write_json(f"{table}/run.json", lineage.to_json())
+            found = self.read_json(f"{table}/run.json")  # another run may have been quicker
+        if found["fingerprint"] != lineage.fingerprint:
+            fields = "; ".join(differing_fields(found["settings"], lineage.settings))
+            raise DatasetError(
+                f"{self.root}/{table} was made with another configuration ({fields}). "
+                "Use the same configuration, or another output folder."
+            )
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read what `write_json` wrote; empty if it is not there."""
-        path = f"{self._path}/{name}"
-        if self._fs.get_file_info(path).type == fs.FileType.NotFound:
-            return {}
-        with self._fs.open_input_stream(path) as stream:
-            return json.loads(stream.read())
+        raw = self.files.read(name)
+        return {} if raw is None else json.loads(raw)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        """Replace a small JSON file; `name` is relative, for example `captions/summary.json`."""
-        self._fs.create_dir(f"{self._path}/{name}".rpartition("/")[0], recursive=True)
-        self._put(f"{self._path}/{name}", json.dumps(value, indent=2).encode())
+        """Replace a small JSON file; `name` is relative, for example `captions/summary.json`.
 
-    def _shard_path(self, table: Table, shard: int) -> str:
-        return f"{self._path}/{table}/{shard_name(shard)}"
+        Raises:
+            StorageError: the disk or object store refused.
+        """
+        text = json.dumps(value, indent=2).encode()
+        self.files.write(name, lambda file: file.write(text))
 
-    def _write(self, folder: str, shard: int, data: pa.Table) -> None:
-        self._fs.create_dir(folder, recursive=True)
-        sink = pa.BufferOutputStream()
-        pq.write_table(data, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS)
-        self._put(f"{folder}/{shard_name(shard)}", sink.getvalue())
-
-    def _put(self, path: str, data: bytes | pa.Buffer) -> None:
-        local = isinstance(self._fs, fs.LocalFileSystem)
-        folder, _, name = path.rpartition("/")
-        target = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp" if local else path
-        with self._fs.open_output_stream(target) as stream:
-            stream.write(data)
-        if local:
-            self._fs.move(target, path)
-
-    def _remove(self, path: str) -> None:
-        if self._fs.get_file_info(path).type != fs.FileType.NotFound:
-            self._fs.delete_file(path)
+    def _count(self, table: Table, shard: int) -> tuple[int, int, int]:
+        try:
+            about = self.metadata(table, shard)
+        except (FileNotFoundError, pa.ArrowInvalid) as error:
+            name = self.files.path(f"{table}/{shard_name(shard)}")
+            raise DatasetError(
+                f"Cannot read shard {name}: {error}. Delete it and run its stage again."
+            ) from None
+        rows = int(about["rows"])
+        return int(about.get("rows_in", rows)), rows, int(about.get("dead_letters", 0))
 
 
-def _open(root: str) -> tuple[fs.FileSystem, str]:
-    if "://" not in root:
-        from pathlib import Path
-
-        return fs.LocalFileSystem(), str(Path(root).absolute())
-    try:
-        return fs.FileSystem.from_uri(root)
-    except pa.ArrowInvalid:
-        import fsspec
-
-        filesystem, path = fsspec.core.url_to_fs(root)
-        return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), path
+def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    group: list[Row] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        size += len(row.bytes) if isinstance(row, ImageRow) else 0
+        if len(group) == ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def _typed(record: dict[str, Any]) -> dict[str, Any]:
@@ -224,6 +255,8 @@ def _typed(record: dict[str, Any]) -> dict[str, Any]:
         record["bbox"] = tuple(record["bbox"])
     if "negatives" in record:
         record["negatives"] = [Negative(**negative) for negative in record["negatives"]]
+    if "phrases" in record:
+        record["phrases"] = [GroundedPhrase(**phrase) for phrase in record["phrases"]]
     return record
 
 
