@@ -11,10 +11,10 @@ from PIL import Image
 from datagen.captions.checks import check_caption
 from datagen.dataset import CaptionRow, Dataset, Table
 from datagen.dataset.lineage import Lineage
-from datagen.engines.chat import ChatEngine, ChatReply, ChatRequest, Sampling
-from datagen.engines.models import check_model
+from datagen.engines.chat import ChatEngine, ChatReply, ChatRequest, Sampling, Usage
+from datagen.engines.config import EngineConfig
+from datagen.engines.open import open_engine
 from datagen.engines.prompts import Prompt, load_prompt
-from datagen.engines.vllm_engine import VllmConfig, VllmEngine
 from datagen.images.decode import decode
 from datagen.stage import Item, RowError, Stage
 
@@ -23,7 +23,7 @@ from datagen.stage import Item, RowError, Stage
 class CaptionsConfig:
     """Which model captions, and with which prompts."""
 
-    engine: VllmConfig
+    engine: EngineConfig
     long_prompt: str = "prompts/caption_long.md"
     short_prompt: str = "prompts/caption_short.md"
     max_side: int = 1024
@@ -66,11 +66,11 @@ class CaptionsStage(Stage[CaptionItem]):
 
     def check(self) -> None:
         """See `Stage.check`."""
-        check_model(self.config.engine.model, self.config.engine.revision)
+        self.config.engine.check()
 
     async def open(self) -> None:
         """See `Stage.open`."""
-        self._engine = VllmEngine(self.config.engine)
+        self._engine = open_engine(self.config.engine)
 
     def read(self, dataset: Dataset, shard: int) -> Iterator[CaptionItem]:
         """See `Stage.read`."""
@@ -116,6 +116,10 @@ class CaptionsStage(Stage[CaptionItem]):
                 ),
             )
         )
+
+    def usage(self) -> Usage:
+        """See `Stage.usage`."""
+        return self._engine.usage if self._engine is not None else Usage()
 
     async def close(self) -> None:
         """See `Stage.close`."""

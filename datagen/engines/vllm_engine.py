@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from datagen.engines.chat import ChatReply, ChatRequest
+from datagen.engines.chat import ChatReply, ChatRequest, Usage
+from datagen.engines.config import EngineConfig
 from datagen.engines.errors import EngineDeadError, RequestError
 from datagen.engines.models import check_model
 
@@ -22,32 +22,6 @@ _CPU_ENVIRONMENT = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class VllmConfig:
-    """Which model is served and how; the fields have vLLM's names and meanings."""
-
-    model: str
-    """Name on a model hub, or a folder."""
-    revision: str | None = None
-    dtype: str = "auto"
-    max_model_len: int | None = None
-    max_num_seqs: int = 64
-    """Requests that the engine works on at once."""
-    gpu_memory_utilization: float = 0.9
-    tensor_parallel_size: int = 1
-    enforce_eager: bool = False
-    trust_remote_code: bool = False
-
-    def lineage(self) -> dict[str, str | int | None]:
-        """What changes the rows."""
-        return {
-            "model": self.model,
-            "revision": self.revision,
-            "dtype": self.dtype,
-            "max_model_len": self.max_model_len,
-        }
-
-
 class VllmEngine:
     """A `ChatEngine` on vLLM's AsyncLLM. Make it inside the event loop that will use it.
 
@@ -56,8 +30,9 @@ class VllmEngine:
         EngineDeadError: the engine did not start, for example for want of memory.
     """
 
-    def __init__(self, config: VllmConfig) -> None:
+    def __init__(self, config: EngineConfig) -> None:
         self.config = config
+        self.usage = Usage()
         check_model(config.model, config.revision)
         self._numbers = itertools.count()
         self._engine = _start(config)
@@ -101,20 +76,22 @@ class VllmEngine:
                 f"vLLM refused the request: {type(error).__name__}: {error}"
             ) from error
         output = final.outputs[0]
-        return ChatReply(
+        reply = ChatReply(
             text=output.text.strip(),
             finish_reason=output.finish_reason or "unknown",
             prompt_tokens=len(final.prompt_token_ids or ()),
             output_tokens=len(output.token_ids),
             cached_tokens=final.num_cached_tokens or 0,
         )
+        self.usage = self.usage.add(reply)
+        return reply
 
     async def close(self) -> None:
         """Stop the engine's process."""
         self._engine.shutdown()
 
 
-def _start(config: VllmConfig) -> AsyncLLM:
+def _start(config: EngineConfig) -> AsyncLLM:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     import torch

@@ -11,10 +11,10 @@ from typing import ClassVar
 from datagen.batcher import Batcher
 from datagen.dataset import Dataset, NegativesRow, Table
 from datagen.dataset.lineage import Lineage
-from datagen.engines.chat import ChatEngine
-from datagen.engines.models import check_model
+from datagen.engines.chat import ChatEngine, Usage
+from datagen.engines.config import EngineConfig
+from datagen.engines.open import open_engine
 from datagen.engines.prompts import load_prompt
-from datagen.engines.vllm_engine import VllmConfig, VllmEngine
 from datagen.language import DEFAULT_MODEL, load_spacy
 from datagen.negatives.build import build, share
 from datagen.negatives.lexicon import DEFAULT_LEXICON, load_lexicon
@@ -27,7 +27,7 @@ from datagen.stage import Item, Stage
 class NegativesConfig:
     """Which LLM rewrites, and what it may change."""
 
-    engine: VllmConfig
+    engine: EngineConfig
     prompt: str = "prompts/negatives_slots.md"
     lexicon: str = str(DEFAULT_LEXICON)
     """YAML file with the values of each kind of attribute."""
@@ -81,13 +81,13 @@ class NegativesStage(Stage[RegionItem]):
     def check(self) -> None:
         """See `Stage.check`."""
         load_spacy(self.config.spacy_model)
-        check_model(self.config.engine.model, self.config.engine.revision)
+        self.config.engine.check()
 
     async def open(self) -> None:
         """See `Stage.open`."""
         finder = SlotFinder(self.lexicon, self.config.spacy_model)
         self._slots = Batcher(finder.find, max_batch=64)
-        self._engine = VllmEngine(self.config.engine)
+        self._engine = open_engine(self.config.engine)
         self._rewriter = SlotRewriter(self._engine, self.prompt, self.lexicon)
 
     def read(self, dataset: Dataset, shard: int) -> Iterator[RegionItem]:
@@ -134,6 +134,10 @@ class NegativesStage(Stage[RegionItem]):
                 negatives=negatives,
             )
         ]
+
+    def usage(self) -> Usage:
+        """See `Stage.usage`."""
+        return self._engine.usage
 
     async def close(self) -> None:
         """See `Stage.close`."""

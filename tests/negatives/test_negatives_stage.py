@@ -5,12 +5,12 @@ import pytest
 from datagen.dataset import Dataset, RegionRow, Table
 from datagen.dataset.lineage import Lineage
 from datagen.engines.chat import ChatReply
+from datagen.engines.config import EngineConfig
 from datagen.engines.errors import ModelNotFoundError
-from datagen.engines.vllm_engine import VllmConfig
 from datagen.negatives import stage as module
 from datagen.negatives.stage import NegativesConfig, NegativesStage
 
-CONFIG = NegativesConfig(engine=VllmConfig(model="some/model"))
+CONFIG = NegativesConfig(engine=EngineConfig(model="some/model"))
 
 
 class FirstValues:
@@ -56,7 +56,7 @@ def dataset(tmp_path):
 
 
 def test_one_row_a_region(dataset, monkeypatch):
-    monkeypatch.setattr(module, "VllmEngine", FirstValues)
+    monkeypatch.setattr(module, "open_engine", FirstValues)
 
     async def run():
         stage = NegativesStage(CONFIG)
@@ -91,7 +91,7 @@ def test_lineage_holds_what_changes_the_rows(tmp_path):
     lexicon.write_text("kinds:\n  colour:\n    - - [red]\n      - [blue]\n")
     base = NegativesStage(CONFIG).lineage
     other_lexicon = NegativesConfig(engine=CONFIG.engine, lexicon=str(lexicon))
-    slower = NegativesConfig(engine=VllmConfig(model="some/model", max_num_seqs=2))
+    slower = NegativesConfig(engine=EngineConfig(model="some/model", max_num_seqs=2))
     assert base.fingerprint != NegativesStage(other_lexicon).lineage.fingerprint
     assert base.fingerprint == NegativesStage(slower).lineage.fingerprint
 
