@@ -3,21 +3,26 @@
 from datagen.dataset.rows import (
     CaptionRow,
     ErrorRow,
+    GroundedPhrase,
+    GroundingRow,
     ImageRow,
     Negative,
     NegativesRow,
     RegionRow,
 )
-from datagen.dataset.schemas import SCHEMA_VERSION, SCHEMAS, Table
+from datagen.dataset.schemas import FLOW, SCHEMA_VERSION, SCHEMAS, Table
 from datagen.dataset.store import Dataset, DatasetError
 
 __all__ = [
+    "FLOW",
     "SCHEMAS",
     "SCHEMA_VERSION",
     "CaptionRow",
     "Dataset",
     "DatasetError",
     "ErrorRow",
+    "GroundedPhrase",
+    "GroundingRow",
     "ImageRow",
     "Negative",
     "NegativesRow",

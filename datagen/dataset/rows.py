@@ -51,6 +51,31 @@ class RegionRow:
     score: float
     margin: float
     description: str
+    description_from: str | None = None
+    area: float | None = None
+    grounded: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroundedPhrase:
+    """A phrase of the long caption, and whether a box supports it."""
+
+    text: str
+    span_start: int
+    span_end: int
+    grounded: bool
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroundingRow:
+    """How far one image's boxes support its long caption; `long` is what is left of that."""
+
+    image_id: str
+    grounded: float | None
+    phrases: list[GroundedPhrase]
+    long: str
+    dropped: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,4 +112,4 @@ class ErrorRow:
     attempts: int
 
 
-Row = ImageRow | CaptionRow | RegionRow | NegativesRow
+Row = ImageRow | CaptionRow | RegionRow | GroundingRow | NegativesRow

@@ -19,7 +19,12 @@ class Table(StrEnum):
     IMAGES = "images"
     CAPTIONS = "captions"
     REGIONS = "regions"
+    GROUNDING = "grounding"
     NEGATIVES = "negatives"
+
+
+FLOW = (Table.IMAGES, Table.CAPTIONS, Table.REGIONS, Table.NEGATIVES)
+"""The tables that each stage reads from the one before; the others stand beside them."""
 
 
 def _column(name: str, type_: pa.DataType, description: str, nullable: bool = False) -> pa.Field:
@@ -37,6 +42,16 @@ _NEGATIVE = pa.struct(
         _column("old", pa.string(), "the value in the positive phrase"),
         _column("new", pa.string(), "the value that replaced it"),
         _column("checks", pa.list_(pa.string()), "names of the checks that this negative passed"),
+    ]
+)
+
+_GROUNDED_PHRASE = pa.struct(
+    [
+        _column("text", pa.string(), "the phrase, as it stands in `captions.long`"),
+        _column("span_start", pa.int32(), "first character of the phrase in `captions.long`"),
+        _column("span_end", pa.int32(), "one past its last character in `captions.long`"),
+        _column("grounded", pa.bool_(), "whether a box supports it"),
+        _column("score", pa.float32(), "best score, 0..1, of the phrase for any box; 0 for none"),
     ]
 )
 
@@ -78,6 +93,26 @@ SCHEMAS: dict[Table, pa.Schema] = {
             _column("score", pa.float32(), "detector's score of the phrase for the box, 0..1"),
             _column("margin", pa.float32(), "score minus that of the next best phrase for the box"),
             _column("description", pa.string(), "longer expression for the region"),
+            _column(
+                "description_from", pa.string(), "where that is from: sentence, captioner", True
+            ),
+            _column("area", pa.float32(), "the box's share of the picture, 0..1", True),
+            _column(
+                "grounded", pa.float32(), "share of its caption's phrases with a box, 0..1", True
+            ),
+        ]
+    ),
+    Table.GROUNDING: pa.schema(
+        [
+            _column("image_id", pa.string(), "the image: joins `captions` within the same shard"),
+            _column(
+                "grounded", pa.float32(), "share, 0..1, of the phrases that a box supports", True
+            ),
+            _column("phrases", pa.list_(_GROUNDED_PHRASE), "the phrases that were looked for"),
+            _column(
+                "long", pa.string(), "`captions.long` without its dropped sentences; may be empty"
+            ),
+            _column("dropped", pa.list_(pa.string()), "sentences that too few boxes support"),
         ]
     ),
     Table.NEGATIVES: pa.schema(

@@ -11,7 +11,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from datagen.dataset import CaptionRow, Dataset, ImageRow, Negative, NegativesRow, RegionRow, Table
+from datagen.dataset import (
+    FLOW,
+    CaptionRow,
+    Dataset,
+    ImageRow,
+    Negative,
+    NegativesRow,
+    RegionRow,
+    Table,
+)
 from datagen.dataset.lineage import Lineage
 from datagen.demo.draw import encode_jpeg
 from datagen.demo.language import long_caption, phrase_of, short_caption
@@ -39,7 +48,7 @@ def write_truth_dataset(
     dataset = Dataset(root)
     settings = {"split": split, "count": count, "first": first, "shard_size": shard_size}
     lineage = Lineage(stage="truth", settings={**settings, "size": size, "negatives": NEGATIVES})
-    for table in Table:
+    for table in FLOW:
         dataset.claim(table, lineage)
     done = set(dataset.shards(Table.NEGATIVES))
     for shard, start in enumerate(range(first, first + count, shard_size)):
@@ -53,7 +62,7 @@ def write_truth_dataset(
         regions = [row for scene, image in pairs for row in _regions(scene, image.image_id)]
         negatives = [row for scene, image in pairs for row in _negatives(scene, image.image_id)]
         rows: tuple[list[Any], ...] = (images, captions, regions, negatives)
-        for table, table_rows in zip(Table, rows, strict=True):
+        for table, table_rows in zip(FLOW, rows, strict=True):
             dataset.commit(table, shard, table_rows, lineage=lineage, rows_in=len(table_rows))
     return dataset
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from datagen.dataset import Dataset, DatasetError, Table
+from datagen.dataset import FLOW, Dataset, DatasetError, Table
 from datagen.dataset.rows import Box
 from datagen.errors import UserError
 from datagen.images.decode import ImageError, decode
@@ -50,7 +50,7 @@ def read_dataset(dataset: Dataset) -> Iterator[Picture]:
     Raises:
         EvaluationError: no shard has all four tables, or an image cannot be decoded.
     """
-    shards = set.intersection(*(set(dataset.shards(table)) for table in Table))
+    shards = set.intersection(*(set(dataset.shards(table)) for table in FLOW))
     if not shards:
         raise EvaluationError(
             f"{dataset.root} holds no shard with images, captions, regions and negatives."

@@ -48,8 +48,8 @@ _SHARD = r"regexp_extract({column}, 'part-(\d+)\.parquet$', 1)::INTEGER AS shard
 def open_views(root: str | Path, memory_limit: str = "2GB") -> duckdb.DuckDBPyConnection:
     """A connection with the views of a dataset; a table not there yet is an empty view.
 
-    Views: `images`, `captions`, `regions`, `negatives` (one row a region), `negative_items`
-    (one row a negative), `pairs` (regions with captions and negatives), `errors` (dead letters),
+    Views: `images`, `captions` (with `grounded` and `grounded_long`), `regions`, `grounding`,
+    `negatives` (one row a region), `negative_items` (one row a negative), `pairs` (regions with captions and negatives), `errors` (dead letters),
     `shards` (one row a file), `lineage` (one row a table and configuration), `error_reasons`.
 
     Args:
@@ -62,7 +62,9 @@ def open_views(root: str | Path, memory_limit: str = "2GB") -> duckdb.DuckDBPyCo
     connection = duckdb.connect(config={"memory_limit": memory_limit})
     folder = _folder(connection, str(root))
     for table in Table:
-        _table_view(connection, str(table), f"{folder}/{table}/part-*.parquet", SCHEMAS[table])
+        # The view `captions`, in views.sql, joins what grounding says of them.
+        name = "caption_rows" if table is Table.CAPTIONS else str(table)
+        _table_view(connection, name, f"{folder}/{table}/part-*.parquet", SCHEMAS[table])
     _table_view(connection, "errors", f"{folder}/_errors/*/part-*.parquet", ERRORS_SCHEMA)
     _shards_view(connection, folder)
     connection.execute((Path(__file__).parent / "views.sql").read_text(encoding="utf-8"))
@@ -102,9 +104,15 @@ def _table_view(
     if not _exists(connection, pattern):
         _empty_view(connection, name, schema.append(pa.field("shard", pa.int32())))
         return
+    there = connection.sql(f"DESCRIBE FROM read_parquet('{pattern}')").fetchall()
+    names = {column[0] for column in there}
+    # Older files lack the newer columns.
+    nulls = "".join(
+        f", {null}" for column, null in _nulls(connection, schema) if column not in names
+    )
     shard = _SHARD.format(column="filename")
     connection.execute(
-        f"CREATE VIEW {name} AS SELECT * EXCLUDE (filename), {shard} "  # noqa: S608
+        f"CREATE VIEW {name} AS SELECT * EXCLUDE (filename){nulls}, {shard} "  # noqa: S608
         f"FROM read_parquet('{pattern}', filename = true)"
     )
 
@@ -141,14 +149,20 @@ def _shards_view(connection: duckdb.DuckDBPyConnection, folder: str) -> None:
 
 
 def _empty_view(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema) -> None:
+    nulls = ", ".join(null for _, null in _nulls(connection, schema))
+    connection.execute(f"CREATE VIEW {name} AS SELECT {nulls} WHERE false")
+
+
+def _nulls(connection: duckdb.DuckDBPyConnection, schema: pa.Schema) -> list[tuple[str, str]]:
+    """Each column's name, and the SQL of a null of its type under that name."""
     connection.register("_schema", schema.empty_table())
     columns = connection.sql("DESCRIBE _schema").fetchall()
     connection.unregister("_schema")
     # Parquet knows no lists of fixed size, so neither does the view that will come here.
-    nulls = ", ".join(
-        f'NULL::{column[1].replace("[4]", "[]")} AS "{column[0]}"' for column in columns
-    )
-    connection.execute(f"CREATE VIEW {name} AS SELECT {nulls} WHERE false")
+    return [
+        (column[0], f'NULL::{column[1].replace("[4]", "[]")} AS "{column[0]}"')
+        for column in columns
+    ]
 
 
 def _overview(connection: duckdb.DuckDBPyConnection) -> str:

@@ -1,5 +1,14 @@
--- Views over the four tables of a dataset, on top of `images`, `captions`, `regions`,
+-- Views over the tables of a dataset, on top of `images`, `caption_rows`, `regions`, `grounding`,
 -- `negatives`, `errors` and `shards`, which views.py puts over the Parquet files.
+
+-- Captions with the share of their phrases that a box supports, and what is left of the long one
+-- where sentences were dropped; null where the regions stage has not been there.
+CREATE OR REPLACE VIEW captions AS
+SELECT c.*, g.grounded, g.grounded_long
+FROM caption_rows AS c
+LEFT JOIN (
+    SELECT shard, image_id, grounded, long AS grounded_long FROM grounding
+) AS g USING (shard, image_id);
 
 -- One row a negative: the phrase, what was changed in it, and the region it is false of.
 CREATE OR REPLACE VIEW negative_items AS
@@ -18,6 +27,8 @@ SELECT
     r.bbox,
     r.score,
     r.margin,
+    r.area,
+    r.grounded,
     n.positive,
     coalesce(n.negatives, []) AS negatives,
     c.long,
@@ -44,7 +55,7 @@ SELECT
     sum(dead_letters)::BIGINT AS dead_letters
 FROM shards
 GROUP BY ALL
-ORDER BY min(list_position(['images', 'captions', 'regions', 'negatives'], table_name)), fingerprint;
+ORDER BY min(list_position(['images', 'captions', 'regions', 'grounding', 'negatives'], table_name)), fingerprint;
 
 -- Dead letters by stage and reason, with one of the messages.
 CREATE OR REPLACE VIEW error_reasons AS

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from datagen.dataset import (
+    FLOW,
     CaptionRow,
     Dataset,
     ErrorRow,
@@ -119,7 +120,7 @@ def write(root: Path, shards: int = 2, images: int = 3, upto: Table = Table.NEGA
             ErrorRow(id=f"x{n}", stage="captions", error=EVIL, message=EVIL, attempts=2)
             for n in range(shard + 1)
         ]
-        for table, content in zip(Table, (rows, captions, regions, wrong), strict=True):
+        for table, content in zip(FLOW, (rows, captions, regions, wrong), strict=True):
             if table in done:
                 dataset.commit(
                     table,
