@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
@@ -36,7 +37,7 @@ class Files:
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self._fs, self._path = _open(root)
+        self._fs, self._path = open_filesystem(root)
         self.local = isinstance(self._fs, fs.LocalFileSystem)
 
     def path(self, name: str) -> str:
@@ -143,9 +144,19 @@ def _sentence(path: str, error: OSError) -> str:
     return f"Cannot write {path} ({error}): mend that, {again}"
 
 
-def _open(root: str) -> tuple[fs.FileSystem, str]:
+def open_filesystem(root: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a local path or URL, and the path within it.
+
+    Raises:
+        DatasetError: the URL holds a password or key, which would end in logs and metadata.
+    """
     if "://" not in root:
         return fs.LocalFileSystem(), str(Path(root).absolute())
+    if "@" in urlsplit(root).netloc:
+        raise DatasetError(
+            "A URL must not hold a user or key: give credentials by the environment "
+            "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for s3://)."
+        )
     try:
         return fs.FileSystem.from_uri(root)
     except pa.ArrowInvalid:
