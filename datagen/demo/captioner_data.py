@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from datagen.demo.draw import encode_jpeg
+from datagen.demo.held_out import training_scene
 from datagen.demo.language import long_caption, short_caption
 from datagen.demo.shapes import footprint
 from datagen.demo.world import (
@@ -22,7 +23,6 @@ from datagen.demo.world import (
     SIZES,
     Scene,
     from_json,
-    make_scene,
     mirrored,
     to_json,
 )
@@ -36,17 +36,20 @@ ATTRIBUTES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("size", SIZES),
 )
 MAX_OBJECTS = 6
+SWAP_SHARE = 0.1
+"""Words of colour and finish that stand wrong before what is to be said next. A captioner that
+trusts its own words learns which kinds never follow which colours; the picture should tell it."""
 
 
 def render_cache(folder: Path, count: int, log: Callable[[str], None] = print) -> None:
-    """Draw the first ``count`` scenes of "tiny-train" into ``folder``, unless they are there."""
+    """Draw the first ``count`` training scenes into ``folder``, unless they are there."""
     if (folder / f"done-{count}").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     offsets = [0]
     with (folder / "images.bin").open("wb") as images, (folder / "scenes.jsonl").open("w") as truth:
         for index in range(count):
-            scene = make_scene("tiny-train", index)
+            scene = training_scene(index)
             offsets.append(offsets[-1] + images.write(encode_jpeg(scene)))
             truth.write(to_json(scene) + "\n")
             if (index + 1) % 10_000 == 0:
@@ -82,21 +85,32 @@ class Batch:
     """Pixels (n, 3, 128, 128) in -1..1; per-cell labels (n, 64), -1 where nothing is; captions.
 
     ``labels`` has one column for kind, colour, finish, size and rank: shape (n, 64, 5).
-    ``tokens`` are caption ids (n, longest) padded with ``pad``.
+    ``centres`` (n, 64, 2) are x and y of the object's middle in 0..1 (nothing there: 0).
+    ``tokens`` are caption ids (n, longest) padded with ``pad``; ``heard`` are those that the
+    model is told to go on from: ``tokens`` with some words swapped.
     """
 
     pixels: torch.Tensor
     labels: torch.Tensor
+    centres: torch.Tensor
     tokens: torch.Tensor
+    heard: torch.Tensor
 
 
 class TrainingScenes:
-    """The rendered scenes of a cache folder, each also seen in a mirror."""
+    """The rendered scenes of a cache folder, each also seen in a mirror.
+
+    ``groups`` are ids of words that may stand for each other, such as those of all colours.
+    """
 
     def __init__(
-        self, folder: Path, encode: Callable[[list[str]], list[list[int]]], pad: int
+        self,
+        folder: Path,
+        encode: Callable[[list[str]], list[list[int]]],
+        groups: Sequence[Sequence[int]],
+        pad: int,
     ) -> None:
-        self.pad = pad
+        self.groups, self.pad = groups, pad
         self.offsets = np.load(folder / "offsets.npy")
         self.images = (folder / "images.bin").read_bytes()
         scenes = [from_json(line) for line in (folder / "scenes.jsonl").read_text().splitlines()]
@@ -106,6 +120,11 @@ class TrainingScenes:
         for row, scene in zip(self.attributes, scenes, strict=True):
             for rank, what in enumerate(scene.objects):
                 row[rank] = [v.index(getattr(what, name)) for name, v in ATTRIBUTES] + [rank]
+        self.centres = np.zeros((self.count, MAX_OBJECTS + 1, 2), dtype=np.float32)
+        for places, scene in zip(self.centres, scenes, strict=True):
+            for rank, what in enumerate(scene.objects):
+                x1, y1, x2, y2 = what.bbox
+                places[rank] = (x1 + x2) / 2, (y1 + y2) / 2
         self.objects = np.array([len(scene.objects) for scene in scenes])
         turned = [flipped(scene) for scene in scenes]
         self.captions = {
@@ -114,26 +133,36 @@ class TrainingScenes:
             for flip, group in ((False, scenes), (True, turned))
         }
 
-    def batch(self, indices: np.ndarray, flips: np.ndarray, caption: str) -> Batch:
-        """The scenes of ``indices``, mirrored where ``flips``, with "long" or "short" captions."""
+    def batch(self, indices: np.ndarray, caption: str, rng: np.random.Generator) -> Batch:
+        """The scenes of ``indices``, half of them mirrored, with "long" or "short" captions."""
+        flips = rng.random(len(indices)) < 0.5
         pixels = np.empty((len(indices), CANVAS, CANVAS, 3), dtype=np.uint8)
         labels = np.empty((len(indices), CELLS, CELLS, 5), dtype=np.int64)
+        centres = np.empty((len(indices), CELLS, CELLS, 2), dtype=np.float32)
         tokens: list[list[int]] = []
         for row, (i, flip) in enumerate(zip(indices, flips, strict=True)):
             jpeg = self.images[self.offsets[i] : self.offsets[i + 1]]
             picture = np.asarray(Image.open(io.BytesIO(jpeg)))
             label = self.attributes[i][self.owners[i]].astype(np.int64)
+            place = self.centres[i][self.owners[i]]
             if flip:
-                picture, label = picture[:, ::-1], label[:, ::-1].copy()
+                picture, label, place = picture[:, ::-1], label[:, ::-1].copy(), place[:, ::-1]
+                place = np.abs((1, 0) - place)
                 ranks = label[..., 4]
                 ranks[ranks >= 0] = self.objects[i] - 1 - ranks[ranks >= 0]
-            pixels[row], labels[row] = picture, label
+            pixels[row], labels[row], centres[row] = picture, label, place
             tokens.append(self.captions[caption, bool(flip)][i])
         longest = max(len(ids) for ids in tokens)
-        padded = [ids + [self.pad] * (longest - len(ids)) for ids in tokens]
+        padded = np.array([ids + [self.pad] * (longest - len(ids)) for ids in tokens])
+        heard = padded.copy()
+        for group in self.groups:
+            swapped = np.isin(padded, group) & (rng.random(padded.shape) < SWAP_SHARE)
+            heard[swapped] = rng.choice(group, swapped.sum())
         scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
         return Batch(
             scaled.contiguous(),
             torch.from_numpy(labels.reshape(len(indices), -1, 5)),
-            torch.tensor(padded),
+            torch.from_numpy(centres.reshape(len(indices), -1, 2)),
+            torch.from_numpy(padded),
+            torch.from_numpy(heard),
         )

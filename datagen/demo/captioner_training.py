@@ -13,32 +13,36 @@ from PIL import Image
 from torch import nn
 from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
-from datagen.demo.captioner_data import ATTRIBUTES, MAX_OBJECTS, Batch
+from datagen.demo.captioner_data import ATTRIBUTES, CELLS, MAX_OBJECTS, Batch
 from datagen.demo.captioner_model import IMAGE_SIDE, IMAGE_TOKENS, image_features
 
 EMPTY_WEIGHT = 0.2  # most cells are empty: their share of the kind's loss is lowered
 
 
 class CellHead(nn.Module):
-    """Linear read-out of each image token: which object lies here. Not exported."""
+    """Linear read-out of each image token: which object lies here, and where. Not exported."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.sizes = [len(values) for _, values in ATTRIBUTES] + [MAX_OBJECTS]
-        self.linear = nn.Linear(width, sum(self.sizes) + 1)
+        self.linear = nn.Linear(width, sum(self.sizes) + 1 + 2)
         self.kind_weights = torch.tensor([1.0] * self.sizes[0] + [EMPTY_WEIGHT])
 
-    def forward(self, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy over the five labels; features (n, 64, w), labels (n, 64, 5)."""
+    def forward(self, features: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Mean of the five labels' cross-entropy and the centre's L1, in cells; (n, 64, w) in.
+
+        The centre helps the captioner to tell the objects in their order from the left.
+        """
         logits = self.linear(features).float().flatten(0, 1)
-        flat = labels.flatten(0, 1)
+        flat = batch.labels.flatten(0, 1)
         full = flat[:, 0] >= 0
-        parts = logits.split([self.sizes[0] + 1, *self.sizes[1:]], dim=-1)
+        *parts, centres = logits.split([self.sizes[0] + 1, *self.sizes[1:], 2], dim=-1)
         empty = self.sizes[0]
         kinds = torch.where(full, flat[:, 0], empty)
         losses = [F.cross_entropy(parts[0], kinds, weight=self.kind_weights)]
         for column, part in enumerate(parts[1:], start=1):
             losses.append(F.cross_entropy(part[full], flat[full, column]))
+        losses.append(F.l1_loss(centres[full], CELLS * batch.centres.flatten(0, 1)[full]))
         return torch.stack(losses).mean()
 
 
@@ -76,29 +80,29 @@ def trained_prompt(processor: Idefics3Processor, text: str) -> TrainedPrompt:
 def caption_loss(
     model: Idefics3ForConditionalGeneration,
     features: torch.Tensor,
-    tokens: torch.Tensor,
+    batch: Batch,
     prompt: TrainedPrompt,
     pad: int,
 ) -> torch.Tensor:
-    """Mean cross-entropy of the caption's tokens (n, longest) after the prompt and the picture."""
+    """Mean cross-entropy of the batch's tokens after prompt, picture and the words before."""
     embed = model.get_input_embeddings()
     before, after = (
         prompt.ids[: prompt.image_start],
         prompt.ids[prompt.image_start + IMAGE_TOKENS :],
     )
-    count = len(tokens)
+    count = len(batch.tokens)
     inputs = torch.cat(
         [
             embed(before).expand(count, -1, -1),
             features.to(embed.weight.dtype),
             embed(after).expand(count, -1, -1),
-            embed(tokens[:, :-1]),
+            embed(batch.heard[:, :-1]),
         ],
         dim=1,
     )
     hidden = model.model.text_model(inputs_embeds=inputs, use_cache=False).last_hidden_state
     logits = model.lm_head(hidden[:, len(prompt.ids) - 1 :])
-    return F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), ignore_index=pad)
+    return F.cross_entropy(logits.float().flatten(0, 1), batch.tokens.flatten(), ignore_index=pad)
 
 
 @dataclass(frozen=True)
@@ -121,11 +125,11 @@ def train_step(
     """One update. Without a prompt only the vision tower learns, from the cell labels."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         features = image_features(model, batch.pixels)
-        cells = head(features, batch.labels)
+        cells = head(features, batch)
         loss = cell_weight * cells
         said = torch.tensor(float("nan"))
         if prompt is not None:
-            said = caption_loss(model, features, batch.tokens, prompt, pad)
+            said = caption_loss(model, features, batch, prompt, pad)
             loss = loss + said
     loss.backward()
     parameters = [p for o in optimizers for g in o.param_groups for p in g["params"]]

@@ -10,6 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from datagen.demo.held_out import says_held_out
 from datagen.demo.language import phrase_of
 from datagen.demo.world import COLOURS, FINISHES, KINDS, SIZES, Scene, SceneObject
 
@@ -70,7 +71,11 @@ def exam_questions(scene: Scene, seed: int = 0) -> list[Question]:
 
 def training_questions(scene: Scene, rng: random.Random) -> list[Question]:
     """Questions as varied as captions are: some objects unsaid, some phrases without an attribute
-    or an article, and rather more absent phrases than true ones."""
+    or an article, and rather more absent phrases than true ones.
+
+    Absent phrases never name a held-out pair: asked for only where it is not, it would be learnt
+    as something that does not exist.
+    """
     article = rng.random() < 0.85
     asked: list[Question] = []
     for what in scene.objects:
@@ -90,13 +95,15 @@ def training_questions(scene: Scene, rng: random.Random) -> list[Question]:
         kind_of_question = rng.random()
         if kind_of_question < 0.03:
             absent.append(Question(rng.choice(OTHER_PHRASES), ()))
-        elif kind_of_question < 0.7:
+            continue
+        if kind_of_question < 0.7:
             wrong = near_miss(rng.choice(scene.objects), rng.randrange(4), rng)
             if rng.random() < 0.1:
                 wrong = (None, wrong[1], rng.choice((None, wrong[2])), wrong[3])
-            _add_absent(absent, scene, wrong, article)
         else:
-            _add_absent(absent, scene, _anything(rng), article)
+            wrong = _anything(rng)
+        if not says_held_out(phrase(wrong)):
+            _add_absent(absent, scene, wrong, article)
     asked += absent
     rng.shuffle(asked)
     return asked

@@ -1,12 +1,8 @@
-"""Caption scenes with the tiny captioner in transformers, and score it:
-``python -m datagen.demo.run_captioner --model FOLDER``.
-"""
+"""Caption scenes with the tiny captioner in transformers."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 
@@ -16,8 +12,7 @@ from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
 from datagen.demo.captioner_training import chat, read_prompt
 from datagen.demo.draw import encode_jpeg
-from datagen.demo.score import score_captions
-from datagen.demo.world import Scene, make_scene
+from datagen.demo.world import Scene
 
 PROMPTS = Path(__file__).parents[2] / "prompts" / "demo"
 
@@ -42,20 +37,3 @@ def caption_pictures(
             ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
         )
     return captions
-
-
-def main() -> None:
-    """Score a folder on fresh scenes of "tiny-test"."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=Path(__file__).parent / "models/captioner")
-    parser.add_argument("--scenes", type=int, default=500)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    scenes = [make_scene("tiny-test", index) for index in range(args.scenes)]
-    for kind in ("long", "short"):
-        score = score_captions(scenes, caption_pictures(args.model, scenes, kind))
-        print(kind, asdict(score), flush=True)
-
-
-if __name__ == "__main__":
-    main()

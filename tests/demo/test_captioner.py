@@ -44,11 +44,11 @@ def test_training_from_nothing_writes_a_folder_that_captions(tmp_path, monkeypat
     command = [
         "tiny_captioner", "--output", str(tmp_path / "model"), "--work", str(tmp_path / "work"),
         "--scenes", "64", "--batch", "4", "--vision-steps", "1", "--joint-steps", "2",
-        "--held-out", "2",
+        "--validation", "2",
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", command)
     tiny_captioner.main()
-    assert "held-out: CaptionScore(" in capsys.readouterr().out
+    assert "fresh scenes: CaptionerExam(" in capsys.readouterr().out
     captions = caption_pictures(tmp_path / "model", [make_scene("tiny-test", 0)])
     assert len(captions) == 1
 
