@@ -71,6 +71,15 @@ class Usage:
             output_tokens=self.output_tokens + reply.output_tokens,
         )
 
+    def plus(self, other: Usage) -> Usage:
+        """The sum of two."""
+        return Usage(
+            requests=self.requests + other.requests,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+        )
+
 
 class ChatEngine(Protocol):
     """An engine takes many requests at once; each call awaits its own reply."""
