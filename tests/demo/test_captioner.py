@@ -1,6 +1,7 @@
 """The shipped captioner reaches its threshold, and its training script makes such a folder."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,12 @@ import torch
 
 from datagen.demo import tiny_captioner
 from datagen.demo.captioner_data import ATTRIBUTES, cell_owners, flipped
-from datagen.demo.language import short_caption
+from datagen.demo.captioner_exam import examine_captions
+from datagen.demo.held_out import shows_held_out
+from datagen.demo.language import long_caption, short_caption
 from datagen.demo.run_captioner import caption_pictures
 from datagen.demo.score import score_captions
-from datagen.demo.world import CANVAS, make_scene
+from datagen.demo.world import CANVAS, COLOURS, make_scene
 
 SHIPPED = Path(tiny_captioner.__file__).parent / "models" / "captioner"
 
@@ -51,6 +54,28 @@ def test_training_from_nothing_writes_a_folder_that_captions(tmp_path, monkeypat
     assert "fresh scenes: CaptionerExam(" in capsys.readouterr().out
     captions = caption_pictures(tmp_path / "model", [make_scene("tiny-test", 0)])
     assert len(captions) == 1
+
+
+def test_exam_counts_held_out_pairs_apart():
+    scenes = [make_scene("tiny-test", index) for index in range(30)]
+    perfect = examine_captions(scenes, [long_caption(scene) for scene in scenes])
+    held_out = sum(shows_held_out(o) for scene in scenes for o in scene.objects)
+    assert perfect.held_out.objects == held_out > 0
+    assert perfect.shown.objects + held_out == sum(len(scene.objects) for scene in scenes)
+    assert perfect.all.finish_recall == perfect.shown.finish_recall == 1
+    assert perfect.held_out.object_recall == perfect.held_out.finish_recall == 1
+    blind = [
+        long_caption(replace(scene, objects=tuple(recoloured(o) for o in scene.objects)))
+        for scene in scenes
+    ]
+    wrong = examine_captions(scenes, blind)
+    assert wrong.shown.finish_recall == 1 and wrong.held_out.object_recall == 0
+
+
+def recoloured(what):
+    """Held-out objects get a colour that they do not have, as by a model that cannot say it."""
+    other = COLOURS[COLOURS.index(what.colour) - 1]
+    return replace(what, colour=other) if shows_held_out(what) else what
 
 
 def test_cell_labels_lie_under_their_objects():
