@@ -1,4 +1,4 @@
-"""Progress of a stage: a bar on a terminal, plain lines elsewhere."""
+"""Progress for people: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LINE_EVERY_S = 10.0
 
 
 class Progress:
-    """Counts rows and dead letters of one stage and shows them as they come.
+    """Shows how many rows of a stage are done.
 
     Args:
         stage: name shown in front.
@@ -22,9 +22,9 @@ class Progress:
 
     def __init__(self, stage: str, total: int | None = None, unit: str = "images") -> None:
         self.stage, self.total, self.unit = stage, total, unit
-        self.rows = self.dead_letters = 0
-        self.started = time.monotonic()
-        self._said = self.started
+        self.rows = 0
+        self._line = f"{stage}: 0 {unit}"
+        self._said = time.monotonic()
         self._bar = (
             tqdm(desc=stage, total=total, unit=f" {unit}", dynamic_ncols=True)
             if sys.stderr.isatty()
@@ -37,28 +37,28 @@ class Progress:
             print(f"{self.stage}: started,{of} {self.unit}", flush=True)
         return self
 
-    def advance(self, rows: int, dead_letters: int = 0, note: str = "") -> None:
-        """Count rows that are done, dead letters among them."""
-        self.rows += rows
-        self.dead_letters += dead_letters
+    def show(self, rows: int, line: str = "") -> None:
+        """So many rows are done; `line` says it with all else that is known."""
+        of = f"/{self.total:,}" if self.total is not None else ""
+        self._line = line or f"{self.stage}: {rows:,}{of} {self.unit}"
         if self._bar is not None:
-            self._bar.set_postfix_str(f"dead letters {self.dead_letters} {note}".strip())
-            self._bar.update(rows)
+            self._bar.set_postfix_str(line.partition(", ")[2], refresh=False)
+            self._bar.update(rows - self.rows)
         elif time.monotonic() - self._said > LINE_EVERY_S:
             self._said = time.monotonic()
-            print(self._line(note), flush=True)
+            print(self._line, flush=True)
+        self.rows = rows
 
-    def _line(self, note: str = "") -> str:
-        seconds = max(time.monotonic() - self.started, 1e-9)
-        rate = self.rows / seconds
-        of = f"/{self.total:,}" if self.total is not None else ""
-        left = ""
-        if self.total is not None and rate > 0 and self.rows < self.total:
-            left = f", {max(self.total - self.rows, 0) / rate:.0f} s left"
-        return (
-            f"{self.stage}: {self.rows:,}{of} {self.unit}, {rate:.1f}/s, "
-            f"dead letters {self.dead_letters}{left}{', ' + note if note else ''}"
-        )
+    def advance(self, rows: int, dead_letters: int = 0) -> None:
+        """So many more rows are done."""
+        self.show(self.rows + rows)
+
+    def say(self, message: str) -> None:
+        """A sentence beside the progress, on stderr."""
+        if self._bar is not None:
+            self._bar.write(f"{self.stage}: {message}", file=sys.stderr)
+        else:
+            print(f"{self.stage}: {message}", file=sys.stderr, flush=True)
 
     def __exit__(
         self,
@@ -68,4 +68,4 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        print(self._line(), flush=True)
+        print(self._line, flush=True)

@@ -1,44 +1,48 @@
-"""The runner: a fixed pool of Ray actors takes shards, and commits each when its last row is in.
+"""The runner: what a stage lacks is handed to a crew of Ray actors, shard by shard.
 
-Ray Data runs over shard numbers, not over rows, so picture bytes never pass through Ray's
-object store. An actor works on several shards at once with one bound on the rows in flight, so
-the tail of a shard never leaves the engine idle. An actor whose engine died ends its process;
-Ray starts another, and shards that were not committed are simply done again.
+Work, commit, retry and resume go by shards, and nothing but counts travels through Ray: an actor
+reads shard k of the source and commits shard k of the output. The driver holds a lock on the
+table, so that a second one waits, and writes `status.json` beside the shards.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
-import sys
+import signal
 import threading
 import time
-import warnings
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import ray
-from ray.data import ActorPoolStrategy, DataContext
-
-from datagen.dataset import Dataset, DatasetError, ErrorRow, Table
-from datagen.dataset.rows import Row
-from datagen.engines.errors import EngineDeadError, ModelNotFoundError, RequestError
-from datagen.errors import UserError
+from datagen.crew import Crew, CrewConfig, CrewStatus, StageError, start_ray
+from datagen.dataset import Dataset
+from datagen.dataset.counts import UNKNOWN
+from datagen.dataset.lock import TableLock
+from datagen.engines.chat import Usage
+from datagen.engines.errors import ModelNotFoundError
+from datagen.plan import PARTIAL, Plan, make_plan
 from datagen.progress import Progress
-from datagen.stage import Item, RowError, Stage
+from datagen.stage import Stage
+from datagen.status import RunStatus
+from datagen.unique import UniqueValues
+from datagen.worker import ShardResult
 
-ENGINE_DEAD_EXIT_CODE = 70
-COUNT_EVERY_S = 1.0
+__all__ = ["RunConfig", "RunSummary", "StageError", "run_stage"]
+
 SUMMARY = "summary.json"
 """Beside a table's shards: the `RunSummary` of the last run that did something."""
+STATUS_EVERY_S = 5.0
+INDEX_EVERY_S = 300.0
+RATE_AFTER_ROWS = 100
+"""`max_error_rate` is looked at when so many rows are done."""
+PROBLEMS_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """How a stage is spread over the machine or cluster; changes the speed, never the rows."""
+    """How a stage is run over the machine or cluster; changes no row that is made."""
 
     actors: int = 1
     """Actors, each with an engine of its own."""
@@ -50,6 +54,18 @@ class RunConfig:
     """Rows that an actor keeps in its engine at once."""
     row_timeout_s: float = 600.0
     """A row that takes longer becomes a dead letter."""
+    limit: int | None = None
+    """Only so many of the source's first rows; a later run without it does the rest."""
+    retry_errors: bool = False
+    """Do the rows again that are dead letters, and no others."""
+    max_error_rate: float = 1.0
+    """A run with a larger share of dead letters, 0..1, stops and says the commonest reasons."""
+    dry_run: int = 0
+    """Run so many rows, show them, estimate the whole, and write nothing to the dataset."""
+    price_per_actor_hour: float = 0.0
+    """For the estimate of a dry run, in any currency."""
+    price_per_million_tokens: float = 0.0
+    """For the estimate of a dry run, prompt and output alike, in any currency."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +73,21 @@ class RunSummary:
     """What a run did. `rows_in` = `rows_ok` + `dead_letters`, of all shards of the table.
 
     `rows_out` counts rows of the output table, where one row in may make several or none.
+    `rows_done` are those of `rows_in` that this run worked on.
     """
 
     stage: str
     rows_in: int
     rows_ok: int
     rows_out: int
+    rows_done: int
     dead_letters: int
     shards: int
     shards_skipped: int
     seconds: float
     engine_seconds: float
+    restarts: int = 0
+    usage: Usage = field(default_factory=Usage)
 
     def line(self) -> str:
         """One line for people."""
@@ -78,251 +98,251 @@ class RunSummary:
         )
 
 
-class StageError(UserError):
-    """A stage cannot run at all; the message is for the user."""
-
-
-@ray.remote(num_cpus=0)
-class _Counter:
-    """Counts rows of all actors and carries their messages; the driver's progress reads it."""
-
-    def __init__(self) -> None:
-        self.rows = self.dead_letters = self.ready = 0
-        self.messages: list[str] = []
-
-    def add(self, rows: int, dead_letters: int) -> None:
-        self.rows += rows
-        self.dead_letters += dead_letters
-
-    def engine_ready(self) -> None:
-        self.ready += 1
-
-    def say(self, message: str) -> None:
-        self.messages.append(message)
-
-    def read(self) -> tuple[int, int, int, list[str]]:
-        messages, self.messages = self.messages, []
-        return self.rows, self.dead_letters, self.ready, messages
-
-
-class _ShardWorker:
-    """The actor. Ray calls it with one shard number at a time, several calls at once."""
-
-    def __init__(self, stage: Stage[Any], dataset: Dataset, run: RunConfig, counter: Any) -> None:
-        self.stage, self.dataset, self.run, self.counter = stage, dataset, run, counter
-        self._opened: asyncio.Task[None] | None = None
-        self._slots = asyncio.Semaphore(run.rows_in_flight)
-
-    async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, list[Any]]]:
-        for shard in batch["shard"]:
-            problem = ""
-            try:
-                await self._open()
-                await self._do(int(shard))
-            except EngineDeadError as error:
-                if self._opened_well():
-                    message = f"{error} Its actor ends; Ray starts another."
-                    ray.get(self.counter.say.remote(message))
-                    os._exit(ENGINE_DEAD_EXIT_CODE)
-                problem = str(error)  # it never served: trying again would loop for ever
-            except (ModelNotFoundError, DatasetError, OSError) as error:
-                problem = str(error)
-            yield {"shard": [int(shard)], "problem": [problem]}
-
-    async def _open(self) -> None:
-        if self._opened is None:
-            self._opened = asyncio.create_task(self.stage.open())
-            await self._opened
-            self.counter.engine_ready.remote()
-        await self._opened
-
-    def _opened_well(self) -> bool:
-        task = self._opened
-        return task is not None and task.done() and task.exception() is None
-
-    async def _do(self, shard: int) -> None:
-        results: list[asyncio.Task[list[Row] | ErrorRow]] = []
-        for item in self.stage.read(self.dataset, shard):
-            await self._slots.acquire()
-            results.append(asyncio.create_task(self._row(item)))
-        rows: list[Row] = []
-        errors: list[ErrorRow] = []
-        for result in await asyncio.gather(*results):
-            if isinstance(result, ErrorRow):
-                errors.append(result)
-            else:
-                rows += result
-        await asyncio.to_thread(
-            self.dataset.commit,
-            self.stage.output,
-            shard,
-            rows,
-            lineage=self.stage.lineage,
-            rows_in=len(results),
-            errors=errors,
-        )
-
-    async def _row(self, item: Item) -> list[Row] | ErrorRow:
-        try:
-            rows = await asyncio.wait_for(self.stage.process(item), self.run.row_timeout_s)
-            self.counter.add.remote(1, 0)
-            return list(rows)
-        except EngineDeadError:
-            raise
-        except TimeoutError:
-            message = f"no answer within {self.run.row_timeout_s:.0f} s"
-            return self._dead_letter(item, "TimeoutError", message)
-        except (RowError, RequestError) as error:
-            return self._dead_letter(item, type(error).__name__, str(error))
-        except Exception as error:  # a defect met by one row must not stop the others
-            return self._dead_letter(item, type(error).__name__, f"unexpected: {error}")
-        finally:
-            self._slots.release()
-
-    def _dead_letter(self, item: Item, error: str, message: str) -> ErrorRow:
-        self.counter.add.remote(1, 1)
-        return ErrorRow(id=item.id, stage=self.stage.name, error=error, message=message, attempts=1)
-
-
-def run_stage(stage: Stage[Any], dataset: Dataset, run: RunConfig) -> RunSummary:
-    """Run a stage over every shard of its source that its output lacks.
+def run_stage(
+    stage: Stage[Any], dataset: Dataset, run: RunConfig, output: Dataset | None = None
+) -> RunSummary:
+    """Run a stage over every shard of its source that its output lacks, whole or in part.
 
     Needs a Ray that is initialised, or starts one on this machine.
 
+    Args:
+        stage: what is run.
+        dataset: what it reads.
+        run: how it is run.
+        output: what it writes; the same dataset unless given.
+
     Raises:
         DatasetError: the source table is not there, or the output is of another configuration.
-        StageError: the stage could not start, for example for want of a model.
+        StorageError: the output cannot be written.
+        StageError: the stage could not start, or had to stop; what is committed stays.
     """
     started = time.monotonic()
+    output = output or dataset
     try:
         stage.check()
     except ModelNotFoundError as error:
         raise StageError(str(error)) from error
-    wanted = dataset.shards(stage.source)
-    if not wanted:
-        raise DatasetError(
-            f"{dataset.root}/{stage.source} has no shards: run the stage that makes them first."
+    for table in (*stage.beside, stage.output):
+        output.claim(table, stage.lineage)
+    with ExitStack() as stack:
+        progress = Progress(stage.name, unit="rows")
+        lock = stack.enter_context(TableLock(output, stage.output, progress.say))
+        stack.enter_context(_sigterm_interrupts())
+        for table in (*stage.beside, stage.output):
+            output.files.sweep(table)
+        stage.prepare(dataset)
+        live = _Run(stage, dataset, output, run, progress, lock, started)
+        while live.plan.todo.any():
+            live.do()
+            if run.limit is None or not (live.plan.expected == UNKNOWN).any():
+                break
+            live.plan_again()  # now it is known how many rows those shards had
+        return live.summary()
+
+
+class _Run:
+    """A run of a stage, from plan to summary."""
+
+    def __init__(
+        self,
+        stage: Stage[Any],
+        dataset: Dataset,
+        output: Dataset,
+        run: RunConfig,
+        progress: Progress,
+        lock: TableLock,
+        started: float,
+    ) -> None:
+        self._stage, self._dataset, self._output, self._run = stage, dataset, output, run
+        self._progress, self._lock, self._started = progress, lock, started
+        self._rows = self._dead = self._shards = self._skipped = 0
+        self._reasons: Counter[str] = Counter()
+        self._engine_seconds = 0.0
+        self._last = CrewStatus(
+            rows=0, dead_letters=0, reasons=Counter(), usage=Usage(), actors=0, restarts=0
         )
-    dataset.claim(stage.output, stage.lineage)
-    done = set(dataset.shards(stage.output))
-    todo = [shard for shard in wanted if shard not in done]
-    engine_seconds = 0.0
-    if todo:
-        total = sum(_rows(dataset, stage.source, shard) for shard in todo)
-        _start_ray()
-        counter = _Counter.remote()  # type: ignore[attr-defined]
-        with Progress(stage.name, total, "rows") as progress, _watch(counter, progress) as watch:
-            problems = _run_shards(stage, dataset, run, todo, counter)
-        engine_seconds = watch.engine_seconds()
+        self._written = self._saved = time.monotonic()
+        self.plan = self._plan(run.retry_errors)
+        self._skipped = len(self.plan.todo) - int(self.plan.todo.sum())
+        self._total = self.plan.rows()
+
+    def plan_again(self) -> None:
+        """Look at what is there now, and at what a limit still asks for."""
+        self.plan = self._plan(retry_errors=False)
+
+    def _plan(self, retry_errors: bool) -> Plan:
+        return make_plan(self._stage, self._dataset, self._output, self._run.limit, retry_errors)
+
+    def do(self) -> None:
+        """Do the plan's work.
+
+        Raises:
+            StageError: it had to stop.
+        """
+        stage, run, plan = self._stage, self._run, self.plan
+        self._before(plan)
+        start_ray()
+        unique = UniqueValues() if stage.unique is not None else None
+        if unique is not None and stage.unique is not None:
+            there = plan.counts.shards[plan.counts.known()].tolist()
+            unique.load(self._output, stage.output, stage.unique, there)
+        crew = Crew(
+            stage,
+            self._dataset,
+            self._output,
+            CrewConfig(
+                actors=run.actors,
+                cpus_per_actor=run.cpus_per_actor,
+                gpus_per_actor=run.gpus_per_actor,
+                shards_in_flight=run.shards_in_flight,
+                rows_in_flight=run.rows_in_flight,
+                row_timeout_s=run.row_timeout_s,
+            ),
+            self._progress.say,
+            unique.claim if unique is not None else None,
+        )
+        problems: list[str] = []
+        self._progress.total = self._total
+        try:
+            with self._progress:
+                for result in crew.results(plan.tasks(), int(plan.todo.sum())):
+                    self._take(result, problems)
+                    self._look(crew)
+            self._last = crew.status()
+        except BaseException as error:
+            self._end("stopped" if isinstance(error, KeyboardInterrupt) else "failed", str(error))
+            raise
+        finally:
+            if unique is not None:
+                unique.close()
         if problems:
-            raise StageError(problems[0])
-    summary = _summary(stage, dataset, wanted, done, time.monotonic() - started, engine_seconds)
-    if todo:
-        dataset.write_json(f"{stage.output}/{SUMMARY}", asdict(summary))
-    return summary
+            more = f" (and {len(problems) - PROBLEMS_SHOWN} more)" * (
+                len(problems) > PROBLEMS_SHOWN
+            )
+            message = (
+                f"{len(problems)} of {int(plan.todo.sum())} shards could not be done: "
+                f"{'; '.join(problems[:PROBLEMS_SHOWN])}{more}"
+            )
+            self._end("failed", message)
+            raise StageError(message)
+        self._after(plan)
+        self._end("finished")
 
-
-def _start_ray() -> None:
-    """Engines talk a lot: what actors print stays in Ray's session folder (`/tmp/ray`)."""
-    if not ray.is_initialized():
-        os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # for busy machines
-        ray.init(logging_level=logging.ERROR, log_to_driver=False)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-
-
-def _run_shards(
-    stage: Stage[Any], dataset: Dataset, run: RunConfig, todo: list[int], counter: Any
-) -> list[str]:
-    shards = ray.data.from_items(
-        [{"shard": shard} for shard in todo], override_num_blocks=len(todo)
-    )
-    pool = ActorPoolStrategy(
-        size=min(run.actors, len(todo)), max_tasks_in_flight_per_actor=run.shards_in_flight
-    )
-    with warnings.catch_warnings():
-        # Ray deprecates `max_concurrency` here and names no other way to set it.
-        warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
-        results = shards.map_batches(
-            _ShardWorker,
-            fn_constructor_args=(stage, dataset, run, counter),
-            batch_size=1,
-            compute=pool,
-            max_concurrency=run.shards_in_flight,
-            num_cpus=run.cpus_per_actor,
-            num_gpus=run.gpus_per_actor or None,
+    def summary(self) -> RunSummary:
+        """Of all shards of the table, and kept beside them where this run did something."""
+        counts = self.plan.counts.where(self.plan.counts.known())
+        rows_in, dead = int(counts.rows_in.sum()), int(counts.dead_letters.sum())
+        summary = RunSummary(
+            stage=self._stage.name,
+            rows_in=rows_in,
+            rows_ok=rows_in - dead,
+            rows_out=int(counts.rows.sum()),
+            rows_done=self._rows,
+            dead_letters=dead,
+            shards=len(counts.shards),
+            shards_skipped=self._skipped,
+            seconds=time.monotonic() - self._started,
+            engine_seconds=self._engine_seconds,
+            restarts=self._last.restarts,
+            usage=self._last.usage,
         )
-    return sorted({row["problem"] for row in results.iter_rows() if row["problem"]})
+        if self._shards:
+            self._output.write_json(f"{self._stage.output}/{SUMMARY}", asdict(summary))
+        return summary
 
+    def _before(self, plan: Plan) -> None:
+        """Write down, before anything changes, what a crash would leave in doubt."""
+        table = self._stage.output
+        self._output.save_counts(table, plan.counts.where(plan.counts.known() & ~plan.todo))
+        if limited := plan.limited():
+            old = self._output.read_json(f"{table}/{PARTIAL}").get("shards", [])
+            self._output.write_json(f"{table}/{PARTIAL}", {"shards": sorted({*old, *limited})})
 
-class _Watch:
-    def __init__(self) -> None:
-        self.ready_at: float | None = None
-        self.ended_at = 0.0
+    def _after(self, plan: Plan) -> None:
+        """A shard that had fewer rows than were asked for is whole; without a limit all are."""
+        name = f"{self._stage.output}/{PARTIAL}"
+        limited = plan.limited()
+        whole = {s for s, rows in limited.items() if plan.counts.rows_in[plan.counts.at(s)] < rows}
+        shards = set(self._output.read_json(name).get("shards", [])) - whole
+        if self._run.limit is None or not shards:
+            self._output.files.remove(name)
+        else:
+            self._output.write_json(name, {"shards": sorted(shards)})
 
-    def engine_seconds(self) -> float:
-        """Seconds from the first engine's readiness to the last row."""
-        return self.ended_at - self.ready_at if self.ready_at is not None else 0.0
+    def _take(self, result: ShardResult | None, problems: list[str]) -> None:
+        if result is None:
+            return
+        if result.problem:
+            if result.fatal:
+                raise StageError(result.problem)
+            problems.append(result.problem)
+            return
+        self.plan.counts.set(result.shard, result.rows_in, result.rows_out, result.dead_letters)
+        self._shards += 1
+        self._rows += result.rows_done
+        self._dead += sum(result.reasons.values())
+        self._reasons.update(result.reasons)
+
+    def _look(self, crew: Crew) -> None:
+        """Show where the run is, and see whether it must end."""
+        self._last = crew.status()
+        if crew.ready_at is not None:
+            self._engine_seconds = time.monotonic() - crew.ready_at
+        status = self._status("running")
+        self._progress.show(status.rows, status.line())
+        self._lock.check()
+        done, dead = status.rows, status.dead_letters
+        if done >= RATE_AFTER_ROWS and dead > self._run.max_error_rate * done:
+            raise StageError(
+                f"{dead:,} of {done:,} rows failed, more than the {self._run.max_error_rate:.1%} "
+                f"of max_error_rate. The commonest reasons: {'; '.join(status.top_reasons())}. "
+                "What is committed stays; retry_errors does its dead letters again."
+            )
+        now = time.monotonic()
+        if now - self._written > STATUS_EVERY_S:
+            self._written = now
+            status.write(self._output, self._stage.output)
+        if now - self._saved > INDEX_EVERY_S:
+            self._saved = now
+            self._output.save_counts(self._stage.output, self.plan.counts)
+
+    def _status(self, state: Any, message: str = "") -> RunStatus:
+        last = self._last
+        return RunStatus(
+            stage=self._stage.name,
+            state=state,
+            message=message,
+            rows=self._rows + last.rows,
+            rows_total=self._total,
+            dead_letters=self._dead + last.dead_letters,
+            reasons=dict((self._reasons + last.reasons).most_common(20)),
+            shards=self._shards,
+            shards_total=int(self.plan.todo.sum()),
+            seconds=round(time.monotonic() - self._started, 3),
+            engine_seconds=round(self._engine_seconds, 3),
+            actors=last.actors,
+            restarts=last.restarts,
+            usage=last.usage,
+        )
+
+    def _end(self, state: str, message: str = "") -> None:
+        self._last = replace(self._last, rows=0, dead_letters=0, reasons=Counter())
+        self._output.save_counts(self._stage.output, self.plan.counts)
+        self._status(state, message).write(self._output, self._stage.output)
 
 
 @contextmanager
-def _watch(counter: Any, progress: Progress) -> Iterator[_Watch]:
-    """Carry the counter's figures to the progress display until the block ends."""
-    stop, watch = threading.Event(), _Watch()
+def _sigterm_interrupts() -> Iterator[None]:
+    """A machine that is taken away says so by SIGTERM: end as on Ctrl-C, orderly."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
-    def carry() -> None:
-        rows, dead, ready, messages = ray.get(counter.read.remote())
-        for message in messages:
-            print(f"{progress.stage}: {message}", file=sys.stderr, flush=True)
-        if ready and watch.ready_at is None:
-            watch.ready_at = time.monotonic()
-        progress.advance(
-            rows - progress.rows,
-            dead - progress.dead_letters,
-            note="" if ready else "the engine is starting",
-        )
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
 
-    def loop() -> None:
-        while not stop.wait(COUNT_EVERY_S):
-            carry()
-
-    thread = threading.Thread(target=loop, daemon=True)
-    thread.start()
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield watch
+        yield
     finally:
-        stop.set()
-        thread.join()
-        carry()
-        watch.ended_at = time.monotonic()
-
-
-def _rows(dataset: Dataset, table: Table, shard: int) -> int:
-    about = dataset.metadata(table, shard)
-    return int(about.get("rows", 0))
-
-
-def _summary(
-    stage: Stage[Any],
-    dataset: Dataset,
-    wanted: list[int],
-    done: set[int],
-    seconds: float,
-    engine_seconds: float,
-) -> RunSummary:
-    shards = [dataset.metadata(stage.output, shard) for shard in wanted]
-    rows_in = sum(int(about["rows_in"]) for about in shards)
-    dead = sum(int(about["dead_letters"]) for about in shards)
-    return RunSummary(
-        stage=stage.name,
-        rows_in=rows_in,
-        rows_ok=rows_in - dead,
-        rows_out=sum(int(about["rows"]) for about in shards),
-        dead_letters=dead,
-        shards=len(wanted),
-        shards_skipped=len(done & set(wanted)),
-        seconds=seconds,
-        engine_seconds=engine_seconds,
-    )
+        signal.signal(signal.SIGTERM, before)

@@ -23,6 +23,7 @@ class Echo(Stage[Item]):
     name = "captions"
     source = Table.IMAGES
     output = Table.CAPTIONS
+    key = "image_id"
 
     def __init__(self, marks: Path, model: str = "echo") -> None:
         self.marks, self.model = marks, model
