@@ -7,45 +7,39 @@ phrases and lets punctuation in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from datagen.dataset.rows import Box
 from datagen.engines.errors import ModelNotFoundError
 from datagen.regions.boxes import Detection
+from datagen.regions.prompt_text import PromptText, candidates, prompt_texts
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
 SUPPORTED = ("grounding-dino", "mm-grounding-dino")
-# Grounding DINO's code splits a text into phrases at these ids: [CLS], [SEP], ".", "?".
-CLS, SEP, STOP = 101, 102, 1012
-DELIMITERS = frozenset({CLS, SEP, STOP, 1029})
 
 
 class Detector(Protocol):
-    """Finds the boxes of phrases."""
+    """Finds the boxes of phrases; what is made by `Detector(model, revision=…, device=…)`."""
 
     def detect(
         self, images: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
     ) -> list[list[Detection]]:
-        """All candidates of every image, best score first; ``phrases`` holds a list an image."""
+        """Every pair of a box and a phrase that it may show, for every image, best score first.
+
+        One box may come with several phrases, each with the score of its own; which of them it
+        belongs to is decided by `match_phrases`. It is called from one thread at a time.
+
+        Args:
+            images: pictures in any mode and of any size.
+            phrases: a list for each image; it may be empty, and as long as it likes.
+
+        Raises:
+            EngineDeadError: the detector is gone; the process that holds it must end.
+        """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class PromptText:
-    """A text that holds phrases: "a mug . a red car ." as token ids.
-
-    ``spans`` are the token positions of the words of each phrase, ``phrase_indices`` the phrases'
-    positions in the caller's list.
-    """
-
-    ids: tuple[int, ...]
-    spans: tuple[tuple[int, ...], ...]
-    phrase_indices: tuple[int, ...]
 
 
 class TransformersDetector:
@@ -82,11 +76,11 @@ class TransformersDetector:
     def detect(
         self, images: Sequence[Image.Image], phrases: Sequence[Sequence[str]]
     ) -> list[list[Detection]]:
-        """All candidates of every image with a score of at least the floor, best first.
+        """See `Detector.detect`; pairs with a score below the floor are left out.
 
-        The score of a phrase for a box is the mean of its words' scores (sigmoids, 0..1); a box
-        goes to its best phrase among those of the same text. An image without phrases has no
-        candidates. Images of one shape go through the model together.
+        The score of a phrase for a box is the mean of its words' scores (sigmoids, 0..1). A list
+        that is longer than the text's limit is asked for in several texts. Images of one shape
+        go through the model together.
 
         Raises:
             ValueError: not as many lists of phrases as images.
@@ -96,7 +90,7 @@ class TransformersDetector:
         found: list[list[Detection]] = [[] for _ in images]
         by_shape: dict[tuple[int, ...], list[tuple[int, torch.Tensor, PromptText]]] = {}
         for position, (image, wanted) in enumerate(zip(images, phrases, strict=True)):
-            texts = list(self._texts(wanted))
+            texts = self._texts(wanted)
             if not texts:
                 continue
             pixels = self._processor.image_processor(
@@ -112,35 +106,16 @@ class TransformersDetector:
                     found[position] += detections
         return [sorted(detections, key=lambda d: -d.score) for detections in found]
 
-    def _texts(self, phrases: Sequence[str]) -> Iterator[PromptText]:
-        """The phrases in as few texts as hold them; those without a word are left out."""
-        ids: list[int] = [CLS]
-        spans: list[tuple[int, ...]] = []
-        indices: list[int] = []
-        for index, phrase in enumerate(phrases):
-            # A phrase has the text's limit without [CLS], full stop and [SEP].
-            tokens = self._tokens(phrase)[: self._limit - 3]
-            if not tokens:
-                continue
-            if len(ids) + len(tokens) + 2 > self._limit:
-                yield PromptText((*ids, SEP), tuple(spans), tuple(indices))
-                ids, spans, indices = [CLS], [], []
-            spans.append(tuple(len(ids) + offset for offset in self._word_offsets(tokens)))
-            indices.append(index)
-            ids += [*tokens, STOP]
-        if indices:
-            yield PromptText((*ids, SEP), tuple(spans), tuple(indices))
-
-    def _tokens(self, phrase: str) -> list[int]:
-        """Token ids without delimiters: "a St. Bernard" must stay one phrase."""
-        tokens = self._processor.tokenizer.encode(phrase.lower(), add_special_tokens=False)
-        return [token for token in tokens if token not in DELIMITERS]
-
-    def _word_offsets(self, tokens: Sequence[int]) -> list[int]:
-        """Which tokens count: not punctuation, unless there is nothing else."""
-        texts = self._processor.tokenizer.convert_ids_to_tokens(list(tokens))
-        words = [i for i, text in enumerate(texts) if any(c.isalnum() for c in text)]
-        return words or list(range(len(tokens)))
+    def _texts(self, phrases: Sequence[str]) -> list[PromptText]:
+        tokenizer = self._processor.tokenizer
+        return list(
+            prompt_texts(
+                phrases,
+                lambda text: tokenizer.encode(text, add_special_tokens=False),
+                tokenizer.convert_ids_to_tokens,
+                self._limit,
+            )
+        )
 
     def _forward(
         self, pixels: Sequence[torch.Tensor], texts: Sequence[PromptText]
@@ -159,36 +134,12 @@ class TransformersDetector:
                 input_ids=ids.to(self._device),
                 attention_mask=mask.to(self._device),
             )
-        chances = out.logits.float().sigmoid().cpu()
-        boxes = out.pred_boxes.float().cpu()
+        chances = out.logits.float().sigmoid().cpu().numpy()
+        boxes = out.pred_boxes.float().cpu().numpy()
         return [
-            list(self._candidates(chances[row], boxes[row], text)) for row, text in enumerate(texts)
+            [Detection(*found) for found in candidates(chances[row], boxes[row], text, self._floor)]
+            for row, text in enumerate(texts)
         ]
-
-    def _candidates(
-        self, chances: torch.Tensor, boxes: torch.Tensor, text: PromptText
-    ) -> Iterator[Detection]:
-        """Detections of one text: ``chances`` (queries, tokens), ``boxes`` (queries, 4) as
-        centre, width, height."""
-        import torch
-
-        scores = torch.stack([chances[:, list(span)].mean(-1) for span in text.spans], -1)
-        order = scores.sort(-1, descending=True)
-        for values, which, box in zip(
-            order.values.tolist(), order.indices.tolist(), boxes.tolist(), strict=True
-        ):
-            bbox = _clipped_corners(box)
-            if values[0] < self._floor or bbox[0] >= bbox[2] or bbox[1] >= bbox[3]:
-                continue
-            runner_up = values[1] if len(values) > 1 else 0.0
-            yield Detection(text.phrase_indices[which[0]], bbox, values[0], values[0] - runner_up)
-
-
-def _clipped_corners(box: Sequence[float]) -> Box:
-    x, y, width, height = box
-    sides = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    x1, y1, x2, y2 = (min(1.0, max(0.0, side)) for side in sides)
-    return (x1, y1, x2, y2)
 
 
 def _load(model: str, revision: str | None) -> tuple[Any, Any]:

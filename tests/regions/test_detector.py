@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -13,6 +14,7 @@ from datagen.demo.world import make_scene
 from datagen.engines.errors import ModelNotFoundError
 from datagen.regions.boxes import iou
 from datagen.regions.detector import TransformersDetector
+from datagen.regions.prompt_text import candidates
 
 MODEL = Path(datagen.demo.__file__).parent / "models" / "detector"
 
@@ -73,7 +75,6 @@ def assert_same(found, wanted):
     for ours, theirs in zip(found, wanted, strict=True):
         for a, b in zip(ours, theirs, strict=True):
             assert a.score == pytest.approx(b.score, abs=1e-4)
-            assert a.margin == pytest.approx(b.margin, abs=1e-4)
         # Equal scores may change places, so boxes are compared as sets.
         for a in ours:
             assert any(
@@ -92,15 +93,16 @@ def test_finds_the_objects_of_a_scene(detector):
     assert right >= 0.7 * sum(len(scene.objects) for scene in scenes)
 
 
-def test_candidates_are_inside_the_image_and_above_the_floor():
+def test_candidates_have_a_place_in_the_image_and_are_above_the_floor():
     low = TransformersDetector(str(MODEL), device="cpu", floor=0.01)
     high = TransformersDetector(str(MODEL), device="cpu", floor=0.3)
     _, images, phrases = scenes_and_phrases(2)
     for many, few in zip(low.detect(images, phrases), high.detect(images, phrases), strict=True):
         assert few == [d for d in many if d.score >= 0.3]
         for d in many:
-            assert 0 <= d.bbox[0] < d.bbox[2] <= 1 and 0 <= d.bbox[1] < d.bbox[3] <= 1
-            assert 0.01 <= d.score <= 1 and 0 <= d.margin <= d.score
+            assert d.bbox[0] < d.bbox[2] and d.bbox[1] < d.bbox[3]
+            assert d.bbox[0] < 1 and d.bbox[1] < 1 and d.bbox[2] > 0 and d.bbox[3] > 0
+            assert 0.01 <= d.score <= 1
 
 
 def test_a_batch_gives_what_single_images_give(detector):
@@ -140,6 +142,13 @@ def test_a_long_list_of_phrases_is_split_over_texts(detector):
 
 def test_the_score_is_the_mean_over_the_words_of_a_phrase(detector):
     (text,) = detector._texts(["A red mug!", "a St. Bernard", "...", "fish"])
+    chances = np.zeros((2, len(text.ids)), dtype=np.float32)
+    chances[1, list(text.spans[0])] = (0.1, 0.9, 0.8)
+    chances[1, text.spans[0][-1] + 1] = 1  # the "!" is no word
+    boxes = np.array([[0.5, 0.5, 1, 1], [0.5, 0.4, 0.2, 0.4]], dtype=np.float32)
+    ((phrase, box, score),) = candidates(chances, boxes, text, 0.05)
+    assert (phrase, score) == (0, pytest.approx(0.6))
+    assert box == pytest.approx((0.4, 0.2, 0.6, 0.6))
     tokens = detector._processor.tokenizer.convert_ids_to_tokens(list(text.ids))
     assert text.phrase_indices == (0, 1, 3)  # "..." has no word
     words = [[tokens[i] for i in span] for span in text.spans]
