@@ -1,41 +1,18 @@
-"""From a source to the images table: the first shards, which all later ones are aligned with."""
+"""From a source to the images table in one process."""
 
 from __future__ import annotations
 
-import itertools
+import asyncio
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 from datagen.dataset import Dataset, ErrorRow, ImageRow, Table
-from datagen.dataset.lineage import Lineage
-from datagen.images.decode import MAX_PIXELS, ImageError, inspect
-from datagen.images.sources import RawImage, open_source, to_json
+from datagen.images.sources.base import RawImage
+from datagen.images.stage import ImagesStage, ImportConfig
 from datagen.progress import Progress
+from datagen.stage import RowError
 
-STAGE = "images"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportConfig:
-    """Where the images are and how they are cut into shards."""
-
-    images: str
-    """A folder of images, or Parquet with a column of image bytes."""
-    shard_rows: int = 512
-    """Images a shard: the unit of work, commit and retry."""
-    max_pixels: int = MAX_PIXELS
-    """Larger pictures become dead letters."""
-
-    def lineage(self) -> Lineage:
-        """What decides the rows of the images table."""
-        settings = {
-            "images": self.images,
-            "shard_rows": self.shard_rows,
-            "max_pixels": self.max_pixels,
-        }
-        return Lineage(stage=STAGE, settings=settings)
+__all__ = ["ImportConfig", "ImportSummary", "import_images"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,41 +36,41 @@ class ImportSummary:
 def import_images(dataset: Dataset, config: ImportConfig, progress: Progress) -> ImportSummary:
     """Write the images table, shard by shard; shards that are there are left alone.
 
-    An image whose bytes were seen before in the run becomes a dead letter (`Duplicate`), so that
-    every image_id is in the table once.
-
     Raises:
         SourceError: the source holds nothing.
         DatasetError: the table belongs to another source or configuration.
     """
     started = time.monotonic()
-    lineage = config.lineage()
-    raw = open_source(config.images)  # before the claim: a bad path leaves nothing behind
-    dataset.claim(Table.IMAGES, lineage)
+    stage = ImagesStage(config)
+    stage.check()
+    dataset.claim(Table.IMAGES, stage.lineage)
+    stage.prepare(dataset)
     done = set(dataset.shards(Table.IMAGES))
     seen: set[str] = set()
-    rows_in = dead = shards = 0
-    with ThreadPoolExecutor(2) as pool:
-        for shard, batch in enumerate(_batches(raw, config.shard_rows)):
-            if shard in done:
-                about = dataset.metadata(Table.IMAGES, shard)
-                seen.update(
-                    name
-                    for rows in dataset.read(Table.IMAGES, shard, ["image_id"])
-                    for name in rows["image_id"].to_pylist()
-                )
-                errors_count = int(about["dead_letters"])
-            else:
-                results = pool.map(lambda image: _row(image, config.max_pixels), batch)
-                rows, errors = _split(results, seen)
-                dataset.commit(
-                    Table.IMAGES, shard, rows, lineage=lineage, rows_in=len(batch), errors=errors
-                )
-                errors_count = len(errors)
-            shards += 1
-            rows_in += len(batch)
-            dead += errors_count
-            progress.advance(len(batch), dead_letters=errors_count)
+    rows_in = dead = 0
+    shards = stage.shards(dataset)
+    asyncio.run(stage.open())
+    for shard in shards:
+        if shard in done:
+            about = dataset.metadata(Table.IMAGES, shard)
+            for batch in dataset.read(Table.IMAGES, shard, ["image_id"]):
+                seen.update(batch["image_id"].to_pylist())
+            count, letters = int(about["rows_in"]), int(about["dead_letters"])
+        else:
+            results = asyncio.run(_shard(stage, dataset, shard))
+            rows, errors = _split(results, seen)
+            dataset.commit(
+                Table.IMAGES,
+                shard,
+                rows,
+                lineage=stage.lineage,
+                rows_in=len(results),
+                errors=errors,
+            )
+            count, letters = len(results), len(errors)
+        rows_in += count
+        dead += letters
+        progress.advance(count, dead_letters=letters)
     summary = ImportSummary(
         rows_in=rows_in,
         rows_out=rows_in - dead,
@@ -101,38 +78,25 @@ def import_images(dataset: Dataset, config: ImportConfig, progress: Progress) ->
         skipped=len(done),
         seconds=time.monotonic() - started,
     )
-    if shards > len(done):
+    if len(shards) > len(done):
         dataset.write_json(f"{Table.IMAGES}/summary.json", asdict(summary))
     return summary
 
 
-def _batches(images: Iterator[RawImage], size: int) -> Iterator[list[RawImage]]:
-    while batch := list(itertools.islice(images, size)):
-        yield batch
+async def _shard(stage: ImagesStage, dataset: Dataset, shard: int) -> list[ImageRow | ErrorRow]:
+    await stage.open()
+    return list(await asyncio.gather(*(_row(stage, i) for i in stage.read(dataset, shard))))
 
 
-def _row(image: RawImage, max_pixels: int) -> ImageRow | ErrorRow:
+async def _row(stage: ImagesStage, item: RawImage) -> ImageRow | ErrorRow:
     try:
-        if image.data is None:
-            raise ImageError(image.problem)
-        info = inspect(image.data, max_pixels)
-        return ImageRow(
-            image_id=info.image_id,
-            uri=image.uri,
-            bytes=image.data,
-            width=info.width,
-            height=info.height,
-            format=info.format,
-            phash=info.phash,
-            source_caption=image.caption,
-            source=to_json(image.source),
-        )
-    except ValueError as error:
-        return _error(image.uri, type(error).__name__, str(error))
+        return (await stage.process(item))[0]
+    except RowError as error:
+        return _error(item.id, type(error).__name__, str(error))
 
 
 def _split(
-    results: Iterator[ImageRow | ErrorRow], seen: set[str]
+    results: list[ImageRow | ErrorRow], seen: set[str]
 ) -> tuple[list[ImageRow], list[ErrorRow]]:
     rows: list[ImageRow] = []
     errors: list[ErrorRow] = []
@@ -149,4 +113,4 @@ def _split(
 
 
 def _error(uri: str, error: str, message: str) -> ErrorRow:
-    return ErrorRow(id=uri, stage=STAGE, error=error, message=message, attempts=1)
+    return ErrorRow(id=uri, stage="images", error=error, message=message, attempts=1)

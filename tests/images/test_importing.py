@@ -10,7 +10,7 @@ from PIL import Image
 
 from datagen.dataset import Dataset, Table
 from datagen.images.importing import ImportConfig, import_images
-from datagen.images.sources import SourceError
+from datagen.images.sources.base import SourceError
 from datagen.progress import Progress
 
 
