@@ -8,12 +8,17 @@ from dataclasses import dataclass
 
 from datagen.dataset import CaptionRow, Dataset, NegativesRow, RegionRow, Table
 from datagen.demo.language import phrase_of
+from datagen.demo.quality import Settings, examine
 from datagen.demo.score import SaidObject, said_objects, score_captions
 from datagen.demo.score_boxes import LabelledBox, score_boxes
+from datagen.demo.score_grounding import GroundingExam
+from datagen.demo.score_regions import BoxExam
 from datagen.demo.world import Scene, SceneObject, from_json
 from datagen.evaluation.controls import text_only
 from datagen.evaluation.items import RegionItem
 from datagen.regions.boxes import iou
+
+EXAM_SCENES = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,12 @@ class RegionFigures:
     recall: float
     precision: float
     mean_iou: float
+    grounded: float
+    """Share of the captions' phrases that a box supports."""
+    exam: BoxExam
+    """The detector on scenes that are not of the demo, asked for what is there and what is not."""
+    planted: GroundingExam
+    """Inventions planted into true captions of those scenes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +75,16 @@ class _Image:
     scene: Scene
     caption: CaptionRow | None
     regions: list[RegionRow]
+    grounded: list[bool]
     negatives: dict[str, NegativesRow]
 
 
-def measure(dataset: Dataset) -> Figures:
+def measure(dataset: Dataset, exam_scenes: int = EXAM_SCENES) -> Figures:
     """Compare every table with the scenes that the images table carries in `source`.
+
+    Args:
+        dataset: the demo's tables.
+        exam_scenes: scenes of the detector's exams.
 
     Raises:
         KeyError: the images are not of the small world.
@@ -86,6 +102,8 @@ def measure(dataset: Dataset) -> Figures:
             for image in captioned
         ],
     )
+    exams = examine(Settings(scenes=min(exam_scenes, len(images))))
+    phrases = [grounded for image in captioned for grounded in image.grounded]
     return Figures(
         captions=CaptionFigures(
             object_recall=captions.object_recall,
@@ -93,7 +111,12 @@ def measure(dataset: Dataset) -> Figures:
             invented=captions.invented,
         ),
         regions=RegionFigures(
-            recall=boxes.recall, precision=boxes.precision, mean_iou=boxes.mean_iou
+            recall=boxes.recall,
+            precision=boxes.precision,
+            mean_iou=boxes.mean_iou,
+            grounded=sum(phrases) / len(phrases) if phrases else 0.0,
+            exam=exams.boxes,
+            planted=exams.grounding,
         ),
         negatives=_negatives(captioned),
     )
@@ -104,6 +127,10 @@ def _read(dataset: Dataset, shard: int) -> Iterator[_Image]:
     regions: dict[str, list[RegionRow]] = {}
     for region in dataset.read_rows(Table.REGIONS, shard):
         regions.setdefault(region.image_id, []).append(region)
+    grounded: dict[str, list[bool]] = {}
+    if shard in dataset.shards(Table.GROUNDING):  # tables made from the truth have none
+        for row in dataset.read_rows(Table.GROUNDING, shard):
+            grounded[row.image_id] = [phrase.grounded for phrase in row.phrases]
     negatives: dict[str, dict[str, NegativesRow]] = {}
     for row in dataset.read_rows(Table.NEGATIVES, shard):
         negatives.setdefault(row.image_id, {})[row.region_id] = row
@@ -114,6 +141,7 @@ def _read(dataset: Dataset, shard: int) -> Iterator[_Image]:
                 from_json(json.loads(record["source"])["truth"]),
                 captions.get(name),
                 regions.get(name, []),
+                grounded.get(name, []),
                 negatives.get(name, {}),
             )
 

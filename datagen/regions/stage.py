@@ -1,4 +1,7 @@
-"""The regions stage: phrases of the long caption, a detector's boxes for them, matched."""
+"""The regions stage: phrases of the long caption, a detector's boxes for them, matched.
+
+Beside the regions it writes the grounding of each caption: which of its phrases have a box.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,13 @@ from PIL import Image
 from datagen.batcher import Batcher
 from datagen.dataset import Dataset, DatasetError, RegionRow, Table
 from datagen.dataset.lineage import Lineage
-from datagen.dataset.rows import Box
+from datagen.dataset.rows import Box, GroundingRow
 from datagen.engines.models import check_model
 from datagen.images.decode import decode
 from datagen.language import DEFAULT_MODEL, load_spacy
-from datagen.regions.boxes import Detection, match_phrases
+from datagen.regions.boxes import Detection, MatchedBox, area, match_phrases
 from datagen.regions.detector import TransformersDetector
+from datagen.regions.grounding import ground
 from datagen.regions.phrases import MAX_PHRASES, Phrase, PhraseChunker
 from datagen.stage import Item, Stage
 
@@ -36,6 +40,9 @@ class RegionsConfig:
     """Lowest score, 0..1, of a box that is kept; FG-CLIP's data used 0.4."""
     nms_iou: float = 0.5
     """Of two boxes that overlap more than this, 0..1, the lower score goes."""
+    drop_ungrounded: float = 0.0
+    """`grounding.long` lacks the sentences of which a smaller share of phrases, 0..1, has a box:
+    with 0.5 those of which most have none, with 0 it lacks nothing."""
     max_phrases: int = MAX_PHRASES
     """Phrases of a caption that are looked for."""
     device: str | None = None
@@ -60,11 +67,13 @@ class CaptionedImage(Item):
 
 
 class RegionsStage(Stage[CaptionedImage]):
-    """One item is a captioned image; it yields one row for each box that a phrase names."""
+    """One item is a captioned image; it yields one region for each box that a phrase names, and
+    the grounding of its caption."""
 
     name: ClassVar[str] = "regions"
     source: ClassVar[Table] = Table.CAPTIONS
     output: ClassVar[Table] = Table.REGIONS
+    beside: ClassVar[tuple[Table, ...]] = (Table.GROUNDING,)
     key: ClassVar[str] = "image_id"
 
     _phrases: Batcher[str, list[Phrase]]
@@ -111,25 +120,32 @@ class RegionsStage(Stage[CaptionedImage]):
                     )
                 yield CaptionedImage(id=row["image_id"], data=data, caption=row["long"])
 
-    async def process(self, item: CaptionedImage) -> list[RegionRow]:
-        """The regions of one image; none where its caption names nothing that is seen.
+    async def process(self, item: CaptionedImage) -> list[RegionRow | GroundingRow]:
+        """The regions of one image, none where its caption names nothing that is seen, and how
+        far they support the caption.
 
         Raises:
             ImageError: the bytes are no picture.
         """
         phrases = await self._phrases.submit(item.caption)
-        if not phrases:
-            return []
-        image = await asyncio.to_thread(decode, item.data)
         texts = [phrase.text for phrase in phrases]
-        detections = await self._detections.submit((image, texts))
+        detections: list[Detection] = []
+        if phrases:
+            image = await asyncio.to_thread(decode, item.data)
+            detections = await self._detections.submit((image, texts))
         boxes = match_phrases(
             detections, texts, threshold=self.config.threshold, nms_iou=self.config.nms_iou
         )
-        return [
-            _row(item.id, phrases[box.phrase_index], box.bbox, box.score, box.margin)
-            for box in boxes
-        ]
+        grounding = ground(
+            item.id,
+            item.caption,
+            phrases,
+            detections,
+            threshold=self.config.threshold,
+            drop_below=self.config.drop_ungrounded,
+        )
+        rows = [_row(phrases[box.phrase_index], box, grounding) for box in boxes]
+        return [*rows, grounding]
 
     async def close(self) -> None:
         """See `Stage.close`."""
@@ -143,17 +159,20 @@ def region_id(image_id: str, span: tuple[int, int], bbox: Box) -> str:
     return hashlib.sha256(f"{image_id}:{span[0]}-{span[1]}:{box}".encode()).hexdigest()[:32]
 
 
-def _row(image_id: str, phrase: Phrase, bbox: Box, score: float, margin: float) -> RegionRow:
+def _row(phrase: Phrase, box: MatchedBox, grounding: GroundingRow) -> RegionRow:
     return RegionRow(
-        region_id=region_id(image_id, (phrase.span_start, phrase.span_end), bbox),
-        image_id=image_id,
+        region_id=region_id(grounding.image_id, (phrase.span_start, phrase.span_end), box.bbox),
+        image_id=grounding.image_id,
         phrase=phrase.text,
         span_start=phrase.span_start,
         span_end=phrase.span_end,
-        bbox=bbox,
-        score=score,
-        margin=margin,
+        bbox=box.bbox,
+        score=box.score,
+        margin=box.margin,
         description=phrase.sentence,
+        description_from="sentence",
+        area=area(box.bbox),
+        grounded=grounding.grounded,
     )
 
 

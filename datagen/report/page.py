@@ -37,6 +37,9 @@ LABELS = {
     "recall": "boxes found",
     "precision": "boxes right",
     "mean_iou": "mean IoU",
+    "grounded": "phrases with a box",
+    "exam.rejected": "phrases one attribute off rejected",
+    "planted.found": "planted inventions found",
     "valid": "valid negatives",
     "false_negative_rate": "true of the image after all",
     "blind_accuracy": "text-only guess",
@@ -46,6 +49,7 @@ LABELS = {
 }
 PLAIN = {"mean_iou"}  # in 0..1, but no share
 COUNTED = {"negatives", "negatives_per_region"}  # the report counts these itself
+DETAILED = ("exam.", "planted.")  # of these only what has a label; summary.json holds the rest
 
 
 @dataclass(frozen=True)
@@ -189,7 +193,7 @@ def _measured(summary: Summary, key: str) -> list[Tile]:
     return [
         Tile(_number(name, value), label_of(name))
         for name, value in summary.measures.get(key, {}).items()
-        if name not in COUNTED
+        if name not in COUNTED and (name in LABELS or not name.startswith(DETAILED))
     ]
 
 

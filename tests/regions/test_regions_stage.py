@@ -4,7 +4,7 @@ import io
 import pytest
 from PIL import Image
 
-from datagen.dataset import CaptionRow, Dataset, DatasetError, ImageRow, Table
+from datagen.dataset import CaptionRow, Dataset, DatasetError, GroundingRow, ImageRow, Table
 from datagen.dataset.lineage import Lineage
 from datagen.images.decode import ImageError
 from datagen.regions import stage as module
@@ -24,7 +24,7 @@ class OneBoxEach:
     def detect(self, images, phrases):
         return [
             [
-                Detection(i, (i / 4, 0.0, (i + 1) / 4, 0.5), 0.9 if i == 0 else 0.1, 0.05)
+                Detection(i, (i / 4, 0.0, (i + 1) / 4, 0.5), 0.9 if i == 0 else 0.1)
                 for i in range(len(names))
             ]
             for names in phrases
@@ -94,15 +94,24 @@ def test_captions_of_other_images_are_refused(tmp_path):
 def test_rows_carry_phrase_span_and_sentence(monkeypatch):
     monkeypatch.setattr(module, "TransformersDetector", OneBoxEach)
     item = CaptionedImage("an id", png("red"), CAPTION)
-    (row,) = process(item)
+    row, grounding = process(item)
     assert row.phrase == "a red mug" == CAPTION[row.span_start : row.span_end]
     assert row.description == "There is a red mug and a blue chair."
     assert row.bbox == (0.0, 0.0, 0.25, 0.5)
     assert row.score == pytest.approx(0.9)
     assert len(row.region_id) == 32
     assert row.region_id == process(item)[0].region_id
+    assert (row.area, row.margin) == (0.125, pytest.approx(0.9))
+    assert (row.grounded, row.description_from) == (0.5, "sentence")
+    assert isinstance(grounding, GroundingRow)
+    assert [(p.text, p.grounded) for p in grounding.phrases] == [
+        ("a red mug", True),
+        ("a blue chair", False),
+    ]
+    assert (grounding.image_id, grounding.grounded) == ("an id", 0.5)
+    assert grounding.long == CAPTION
     low = RegionsConfig(detector="some/model", threshold=0.05)
-    assert [r.phrase for r in process(item, low)] == ["a red mug", "a blue chair"]
+    assert [r.phrase for r in process(item, low)[:-1]] == ["a red mug", "a blue chair"]
 
 
 def test_an_image_that_is_none_is_an_error_of_the_row(monkeypatch):
@@ -113,7 +122,21 @@ def test_an_image_that_is_none_is_an_error_of_the_row(monkeypatch):
 
 def test_a_caption_that_names_nothing_has_no_regions(monkeypatch):
     monkeypatch.setattr(module, "TransformersDetector", OneBoxEach)
-    assert process(CaptionedImage("an id", png("red"), "It is calm.")) == []
+    assert process(CaptionedImage("an id", png("red"), "It is calm.")) == [
+        GroundingRow(image_id="an id", grounded=None, phrases=[], long="It is calm.")
+    ]
+
+
+def test_sentences_without_a_box_are_dropped_where_the_run_asks(monkeypatch):
+    monkeypatch.setattr(module, "TransformersDetector", OneBoxEach)
+    caption = "There is a red mug. There is a blue chair."
+    item = CaptionedImage("an id", png("red"), caption)
+    config = RegionsConfig(detector="some/model", drop_ungrounded=0.5)
+    row, grounding = process(item, config)
+    assert grounding.long == "There is a red mug."
+    assert grounding.dropped == ["There is a blue chair."]
+    assert caption[row.span_start : row.span_end] == "a red mug"
+    assert RegionsStage(config).lineage.fingerprint != RegionsStage(CONFIG).lineage.fingerprint
 
 
 def test_speed_is_no_part_of_the_lineage():
