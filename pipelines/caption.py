@@ -1,4 +1,4 @@
-"""images → captions: imports a source of images into shards, then captions them on Ray.
+"""images → captions: imports a source of images into shards, then captions them, both on Ray.
 
 Example:
     python pipelines/caption.py --images photos --data runs/photos \\
@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from datagen.captions.stage import CaptionsConfig, CaptionsStage
 from datagen.command import command
 from datagen.dataset import Dataset
-from datagen.images.importing import ImportConfig, import_images
-from datagen.progress import Progress
+from datagen.images.stage import ImagesStage, ImportConfig
 from datagen.runner import RunConfig, run_stage
 
 
@@ -29,13 +28,19 @@ class Config:
 
 
 def main(config: Config) -> None:
-    """Import, then caption; both skip the shards that are there."""
+    """Import, then caption; both do only what is missing."""
     stage = CaptionsStage(config.captions)
     stage.check()  # before the import: a wrong model name costs nothing
     dataset = Dataset(config.data)
-    with Progress("images") as progress:
-        images = import_images(dataset, config.images, progress)
-    print(images.line())
+    importing = RunConfig(
+        actors=config.images.import_actors,
+        shards_in_flight=2,
+        rows_in_flight=32,
+        limit=config.run.limit,
+        retry_errors=config.run.retry_errors,
+        max_error_rate=config.run.max_error_rate,
+    )
+    print(run_stage(ImagesStage(config.images), dataset, importing).line())
     print(run_stage(stage, dataset, config.run).line())
 
 

@@ -105,7 +105,7 @@ def test_every_pipeline_script_runs_as_a_job(cluster, tmp_path):
     rewriter = kept if kept.exists() else export_rewriter(tmp_path / "smollm2")
 
     out = cluster("pipelines/caption.py", *recipe("caption"), "--images", images, "--data", data)
-    assert f"images: {GOOD + 2} rows in = {GOOD} rows out + 2 dead letters" in out
+    assert f"images: {GOOD + 2} rows in = {GOOD} done + 2 dead letters" in out
     assert f"captions: {GOOD} rows in = {GOOD} done + 0 dead letters" in out
     cluster("pipelines/regions.py", *recipe("regions"), "--data", data)
     cluster("pipelines/negatives.py", *recipe("negatives"), "--data", data, "--model", rewriter)

@@ -14,8 +14,11 @@ from datagen.images.sources.location import FetchError, Location, download, read
 from datagen.stage import Item, RowError
 
 IMAGE_SUFFIXES = frozenset(
-    (".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg")
-    + (".png", ".tif", ".tiff", ".webp")
+    f".{end}"
+    for end in (
+        *("avif", "bmp", "gif", "heic", "heif", "jfif", "jpe", "jpeg"),
+        *("jpg", "png", "tif", "tiff", "webp"),
+    )
 )
 CAPTION_KEYS = ("source_caption", "caption", "text", "TEXT", "captions")
 """Columns, or keys of a JSON object, that hold the caption which came with an image."""

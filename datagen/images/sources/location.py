@@ -126,7 +126,7 @@ class Location:
                 shown = os.fsencode(entry.name).decode("utf-8", "backslashreplace")
                 if shown != entry.name:
                     found.problems.append((shown, "its name is not UTF-8"))
-                elif entry.is_symlink() and entry.is_dir():
+                elif entry.is_symlink() and Path(entry.path).is_dir():  # False for a circle
                     found.problems.append((shown, "a link to a folder; such are not followed"))
                 elif entry.is_dir(follow_symlinks=False):
                     found.folders.append(entry.name)
