@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
+import re
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from datagen.engines.chat import ChatReply, ChatRequest, Usage
 from datagen.engines.config import EngineConfig
 from datagen.engines.errors import EngineDeadError, RequestError
 from datagen.engines.models import check_model
+from datagen.engines.vllm_process import ProcessNotes
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -21,9 +26,12 @@ _CPU_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
 }
 
+RESPONSE_TIMEOUT_S = 30.0
+"""After a request ran out of time: so long may the engine take to show that it is there."""
+
 
 class VllmEngine:
-    """A `ChatEngine` on vLLM's AsyncLLM. Make it inside the event loop that will use it.
+    """A `ChatEngine` on vLLM's AsyncLLM. Its processes end with the one that made it.
 
     Raises:
         ModelNotFoundError: there is no such model, or its configuration cannot be read.
@@ -35,13 +43,44 @@ class VllmEngine:
         self.usage = Usage()
         check_model(config.model, config.revision)
         self._numbers = itertools.count()
-        self._engine = _start(config)
+        self._notes = ProcessNotes()
+        self._engine: AsyncLLM | None = _start(config, self._notes)
 
     async def chat(self, request: ChatRequest) -> ChatReply:
-        """Answer one request; see `ChatEngine.chat`."""
+        """Answer one request; see `ChatEngine.chat`. When cancelled, the engine drops it too."""
+        from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
+
+        engine, limit = self._engine, self.config.request_timeout_s
+        if engine is None:
+            raise EngineDeadError("The engine was closed.")
+        try:
+            async with asyncio.timeout(limit):
+                final = await self._generate(engine, request)
+        except TimeoutError:
+            await self._check_responsive(engine)
+            raise RequestError(f"vLLM gave no answer within {limit:g} s.") from None
+        except VllmDeadError as error:
+            raise self._dead() from error
+        except Exception as error:
+            if engine.errored:
+                raise self._dead() from error
+            raise RequestError(
+                f"vLLM refused the request: {type(error).__name__}: {error}"
+            ) from error
+        output = final.outputs[0]
+        reply = ChatReply(
+            text=output.text.strip(),
+            finish_reason=output.finish_reason or "unknown",
+            prompt_tokens=len(final.prompt_token_ids or ()),
+            output_tokens=len(output.token_ids),
+            cached_tokens=final.num_cached_tokens or 0,
+        )
+        self.usage = self.usage.add(reply)
+        return reply
+
+    async def _generate(self, engine: AsyncLLM, request: ChatRequest) -> Any:
         from vllm.renderers.params import ChatParams
         from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
-        from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
         structure, sampling = request.structure, request.sampling
         structured = None
@@ -59,39 +98,36 @@ class VllmEngine:
             structured_outputs=structured,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        try:
-            _, (prompt,) = await self._engine.renderer.render_chat_async(
-                [_messages(request)],
-                ChatParams(chat_template_kwargs={"add_generation_prompt": True}),
-            )
-            final: Any = await anext(  # FINAL_ONLY: a single output
-                self._engine.generate(prompt, parameters, request_id=str(next(self._numbers)))
-            )
-        except VllmDeadError as error:
-            raise EngineDeadError(f"vLLM stopped serving {self.config.model}: {error}") from error
-        except Exception as error:
-            if self._engine.errored:
-                raise EngineDeadError(f"vLLM stopped serving {self.config.model}.") from error
-            raise RequestError(
-                f"vLLM refused the request: {type(error).__name__}: {error}"
-            ) from error
-        output = final.outputs[0]
-        reply = ChatReply(
-            text=output.text.strip(),
-            finish_reason=output.finish_reason or "unknown",
-            prompt_tokens=len(final.prompt_token_ids or ()),
-            output_tokens=len(output.token_ids),
-            cached_tokens=final.num_cached_tokens or 0,
+        _, (prompt,) = await engine.renderer.render_chat_async(
+            [_messages(request)],
+            ChatParams(chat_template_kwargs={"add_generation_prompt": True}),
         )
-        self.usage = self.usage.add(reply)
-        return reply
+        return await anext(  # FINAL_ONLY: a single output
+            engine.generate(prompt, parameters, request_id=str(next(self._numbers)))
+        )
+
+    async def _check_responsive(self, engine: AsyncLLM) -> None:
+        """Ask the engine something that needs no tokens: it answers between two steps."""
+        try:
+            async with asyncio.timeout(min(self.config.request_timeout_s, RESPONSE_TIMEOUT_S)):
+                await engine.is_paused()
+        except Exception as error:
+            raise EngineDeadError(f"vLLM hangs and serves {self.config.model} no more.") from error
+
+    def _dead(self) -> EngineDeadError:
+        cause = self._notes.first_error() or "its process was ended from outside"
+        return EngineDeadError(f"vLLM stopped serving {self.config.model}: {cause.rstrip('.')}.")
 
     async def close(self) -> None:
-        """Stop the engine's process."""
-        self._engine.shutdown()
+        """End the engine's processes, whatever they are at."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            # They hold nothing worth a farewell, which can take them a quarter of a minute.
+            await asyncio.to_thread(engine.shutdown, 0.0)
+            self._notes.close()
 
 
-def _start(config: EngineConfig) -> AsyncLLM:
+def _start(config: EngineConfig, notes: ProcessNotes) -> AsyncLLM:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     import torch
@@ -101,32 +137,66 @@ def _start(config: EngineConfig) -> AsyncLLM:
         for name, value in _CPU_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
     from vllm import AsyncEngineArgs
+    from vllm.config.logging import LoggingConfig
+    from vllm.logger import DEFAULT_LOGGING_CONFIG
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    arguments = AsyncEngineArgs(
-        model=config.model,
-        revision=config.revision,
-        dtype=config.dtype,  # type: ignore[arg-type]
-        max_model_len=config.max_model_len,  # type: ignore[arg-type]
-        max_num_seqs=config.max_num_seqs,
-        gpu_memory_utilization=config.gpu_memory_utilization,
-        tensor_parallel_size=config.tensor_parallel_size,
-        enforce_eager=config.enforce_eager or on_cpu,
-        trust_remote_code=config.trust_remote_code,
-        enable_prefix_caching=True,
-        # Only whole blocks are cached; the CPU's default of 128 tokens is longer than our prompts.
-        block_size=32 if on_cpu else None,
-        # On CPU, vLLM dies where a seeded request's prompt is cut into chunks: it would have to
-        # set the random generator back, which torch's CPU generator cannot.
-        enable_chunked_prefill=False if on_cpu else None,
-        limit_mm_per_prompt={"image": 1},
-        distributed_executor_backend="uni" if on_cpu else None,
-        disable_log_stats=True,
-    )
+    logging_file = notes.logging_config(DEFAULT_LOGGING_CONFIG)
     try:
+        arguments = AsyncEngineArgs(
+            model=config.model,
+            revision=config.revision,
+            dtype=config.dtype,  # type: ignore[arg-type]
+            max_model_len=config.max_model_len,  # type: ignore[arg-type]
+            max_num_seqs=config.max_num_seqs,
+            gpu_memory_utilization=config.gpu_memory_utilization,
+            tensor_parallel_size=config.tensor_parallel_size,
+            enforce_eager=config.enforce_eager or on_cpu,
+            trust_remote_code=config.trust_remote_code,
+            enable_prefix_caching=True,
+            # Only whole blocks are cached; the CPU's default of 128 tokens is longer than our
+            # prompts.
+            block_size=32 if on_cpu else None,
+            # On CPU, vLLM dies where a seeded request's prompt is cut into chunks: it would have
+            # to set the random generator back, which torch's CPU generator cannot.
+            enable_chunked_prefill=False if on_cpu else None,
+            limit_mm_per_prompt={"image": 1},
+            disable_log_stats=True,
+            logging_config=LoggingConfig(pylogging_config_file=logging_file),
+        )
         return AsyncLLM.from_engine_args(arguments)
     except Exception as error:
-        raise EngineDeadError(f"vLLM could not start {config.model}: {error}") from error
+        cause = (notes.first_error() or _one_line(error)).rstrip(".")
+        notes.close()
+        advice = _advice(cause, config, on_cpu)
+        raise EngineDeadError(f"vLLM could not start {config.model}: {cause}.{advice}") from error
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return str(error.errors()[0]["msg"])
+    text = " ".join(str(error).split())
+    if "-9}" in text:  # the exit code that vLLM reports
+        return "the system ended its process, most often for want of memory"
+    return f"{type(error).__name__}: {text}"
+
+
+def _advice(cause: str, config: EngineConfig, on_cpu: bool) -> str:
+    """What to set where memory or the context's length is the trouble."""
+    if not re.search(r"memory|cache|max_model_len|max seq len", cause, re.IGNORECASE):
+        return ""
+    length = f"max_model_len (now {config.max_model_len or 'what the model allows'})"
+    if on_cpu:
+        space = os.environ["VLLM_CPU_KVCACHE_SPACE"]
+        return (
+            f" Set the environment variable VLLM_CPU_KVCACHE_SPACE (GiB, now {space}) to what is "
+            f"free, or the engine's {length}."
+        )
+    return (
+        f" Set the engine's gpu_memory_utilization (now {config.gpu_memory_utilization}), {length} "
+        f"or max_num_seqs (now {config.max_num_seqs}), spread the model over more GPUs with "
+        f"tensor_parallel_size (now {config.tensor_parallel_size}), or end what else uses the GPU."
+    )
 
 
 def _messages(request: ChatRequest) -> list[Any]:
