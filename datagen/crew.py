@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -215,8 +216,9 @@ class Crew:
     def _opened(self, seat: _Seat) -> None:
         try:
             result: ShardResult = ray.get(seat.opening)
-        except RayError as error:
-            result = ShardResult(shard=-1, problem=_last_line(error), engine_dead=True)
+        except RayError as error:  # killed, or its machine went away: not the engine's fault
+            self._died(seat, _reason(error))
+            return
         seat.opening = None
         if result.fatal:
             raise StageError(result.problem)
@@ -242,10 +244,10 @@ class Crew:
         try:
             result: ShardResult = ray.get(ref)
         except RayActorError as error:
-            self._died(seat, _last_line(error))
+            self._died(seat, _reason(error))
             return None
         except RayError as error:
-            result = ShardResult(shard=task.shard, problem=_last_line(error))
+            result = ShardResult(shard=task.shard, problem=_reason(error))
         if result.engine_dead:
             self._died(seat, result.problem)
             return None
@@ -356,7 +358,8 @@ def _ready(refs: list[Any], timeout: float = POLL_EVERY_S / 2) -> set[Any]:
     return set(first)
 
 
-def _last_line(error: BaseException) -> str:
-    """Ray's errors are long; their last line that says something is the reason."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else 'no message'}"
+def _reason(error: BaseException) -> str:
+    """The first sentence of what Ray says; the rest is advice on Ray."""
+    text = " ".join(str(error).split())
+    sentence = re.split(r"(?<=[.!])\s", text, maxsplit=1)[0]
+    return f"{type(error).__name__}: {sentence[:200]}"

@@ -291,7 +291,9 @@ class _Run:
         status = self._status("running")
         self._progress.show(status.rows, status.line())
         self._lock.check()
-        done, dead = status.rows, status.dead_letters
+        done = status.rows
+        same = sum(n for reason, n in status.reasons.items() if reason.startswith("Duplicate:"))
+        dead = status.dead_letters - same  # a picture that is there already is no failure
         if done >= RATE_AFTER_ROWS and dead > self._run.max_error_rate * done:
             raise StageError(
                 f"{dead:,} of {done:,} rows failed, more than the {self._run.max_error_rate:.1%} "

@@ -30,7 +30,7 @@ HUNG_AFTER_TIMEOUTS = 32
 """So many rows without an answer, one after the other, and the engine counts as dead."""
 WRITE_WAITS_S = (1.0, 5.0)
 """Waits, in seconds, after a commit that failed, before the next try."""
-DEATHS_OF_A_KILLER = 2
+DEATHS_OF_A_KILLER = 3
 MAX_REASONS = 1000
 
 T = TypeVar("T")

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datagen.captions.stage import CaptionsConfig, CaptionsStage
 from datagen.command import command
 from datagen.dataset import Dataset
+from datagen.flow import run_stages
 from datagen.images.stage import ImagesStage, ImportConfig
-from datagen.runner import RunConfig, run_stage
+from datagen.runner import RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,7 @@ def main(config: Config) -> None:
         retry_errors=config.run.retry_errors,
         max_error_rate=config.run.max_error_rate,
     )
-    print(run_stage(ImagesStage(config.images), dataset, importing).line())
-    print(run_stage(stage, dataset, config.run).line())
+    run_stages([(ImagesStage(config.images), importing), (stage, config.run)], dataset)
 
 
 if __name__ == "__main__":

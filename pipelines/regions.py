@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from datagen.command import command
 from datagen.dataset import Dataset
+from datagen.flow import run_stages
 from datagen.regions.stage import RegionsConfig, RegionsStage
-from datagen.runner import RunConfig, run_stage
+from datagen.runner import RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Do the shards that are missing."""
-    print(run_stage(RegionsStage(config.regions), Dataset(config.data), config.run).line())
+    run_stages([(RegionsStage(config.regions), config.run)], Dataset(config.data))
 
 
 if __name__ == "__main__":
