@@ -19,7 +19,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 export DO_NOT_TRACK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint caption regions negatives train evaluate report tiny-models browser lock clean
+.PHONY: help setup demo test lint caption regions negatives train evaluate report tiny-models chaos browser lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ demo: setup ## The whole job on the small world: images to report, in runs/demo
 
 test: setup browser ## Run the tests
 	$(RUN) -m pytest $(ARGS)
+
+chaos: setup ## Kill parts of a run at random, 50 times, and see that nothing is lost
+	$(RUN) -m tests.chaos $(ARGS)
 
 lint: setup ## Ruff and mypy
 	$(BIN)/ruff check .

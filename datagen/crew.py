@@ -258,6 +258,7 @@ class Crew:
             return None
         if not result.problem:
             self._in_a_row = 0
+            seat.counts = seat.counts.without(result)
             return result
         self._tries[task.shard] += 1
         if not result.fatal and self._tries[task.shard] < SHARD_TRIES:
@@ -359,7 +360,9 @@ def _ready(refs: list[Any], timeout: float = POLL_EVERY_S / 2) -> set[Any]:
 
 
 def _reason(error: BaseException) -> str:
-    """The first sentence of what Ray says; the rest is advice on Ray."""
-    text = " ".join(str(error).split())
-    sentence = re.split(r"(?<=[.!])\s", text, maxsplit=1)[0]
+    """What Ray says in one sentence: the error that was raised, if one was; else the first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if any(line.lower().startswith("traceback") for line in lines):
+        return lines[-1]
+    sentence = re.split(r"(?<=[.!])\s", " ".join(lines), maxsplit=1)[0]
     return f"{type(error).__name__}: {sentence[:200]}"

@@ -208,7 +208,9 @@ class _Run:
                 for result in crew.results(plan.tasks(), int(plan.todo.sum())):
                     self._take(result, problems)
                     self._look(crew)
-            self._last = crew.status()
+                nothing_in_flight = {"rows": 0, "dead_letters": 0, "reasons": Counter[str]()}
+                self._last = replace(crew.status(), **nothing_in_flight)
+                self._progress.show(self._rows, self._status("finished").line())
         except BaseException as error:
             self._end("stopped" if isinstance(error, KeyboardInterrupt) else "failed", str(error))
             raise

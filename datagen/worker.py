@@ -80,6 +80,15 @@ class WorkerCounts:
     reasons: Mapping[str, int]
     usage: Usage
 
+    def without(self, result: ShardResult) -> WorkerCounts:
+        """The same when a shard has been committed that these may have counted."""
+        return WorkerCounts(
+            rows=max(self.rows - result.rows_done, 0),
+            dead_letters=max(self.dead_letters - sum(result.reasons.values()), 0),
+            reasons=Counter(self.reasons) - Counter(result.reasons),
+            usage=self.usage,
+        )
+
 
 @dataclass(slots=True)
 class _Work:

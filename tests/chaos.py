@@ -184,9 +184,28 @@ def drive(address: str, data: Path, log: Path, row_s: float) -> None:
     print(run_stage(Sleepy(log, row_s), Dataset(str(data)), RUN).line(), flush=True)
 
 
-def chaos(folder: Path, kills: int, shards: int, row_s: float, seed: int) -> Outcome:
-    """Kill and resume, then look."""
+def chaos(
+    folder: Path,
+    kills: int,
+    shards: int,
+    row_s: float,
+    seed: int,
+    between_s: tuple[float, float] = BETWEEN_KILLS_S,
+    each_once: bool = False,
+) -> Outcome:
+    """Kill and resume, then look.
+
+    Args:
+        folder: empty; data and logs go there.
+        kills: how many.
+        shards: of `ROWS_A_SHARD` rows each; enough that the run outlasts the kills.
+        row_s: mean seconds of a row.
+        seed: of the dice.
+        between_s: least and longest time between two kills, in seconds.
+        each_once: kill one of each kind, in turn, instead of any.
+    """
     dice = random.Random(seed)
+    turn = list(KINDS)
     dataset, log = make_images(folder / "data", shards), folder / "begun.log"
     log.touch()
     killed: Counter[str] = Counter()
@@ -203,12 +222,12 @@ def chaos(folder: Path, kills: int, shards: int, row_s: float, seed: int) -> Out
     driver = start_driver(address, folder / "data", log, row_s)
     try:
         while sum(killed.values()) < kills:
-            time.sleep(dice.uniform(*BETWEEN_KILLS_S))
+            time.sleep(dice.uniform(*between_s))
             if driver.poll() == 0:
                 break  # all is done: the kills that lack are reported as a fault
             if driver.poll() is not None:  # it gave up, as after a node's death it may not
                 raise RuntimeError(f"the driver ended with {driver.returncode}")
-            kind = dice.choice(KINDS)
+            kind = turn[sum(killed.values())] if each_once else dice.choice(KINDS)
             if kind == "driver":
                 driver.kill()
                 driver.wait()

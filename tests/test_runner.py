@@ -1,20 +1,33 @@
 """The runner on a real Ray: every row in is a row out or a dead letter, and done shards stay."""
 
+import asyncio
+import errno
+import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import ray
 
-from datagen.dataset import CaptionRow, Dataset, DatasetError, ImageRow, Table
+from datagen.dataset import CaptionRow, Dataset, DatasetError, ImageRow, Table, files
 from datagen.dataset.lineage import Lineage
+from datagen.dataset.lock import Holder
 from datagen.engines.errors import EngineDeadError, ModelNotFoundError
 from datagen.runner import RunConfig, StageError, run_stage
 from datagen.stage import Item, RowError, Stage
 
 ROWS = 10
+PATHS = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
 RUN = RunConfig(cpus_per_actor=0.5, rows_in_flight=8)
+
+
+def no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 class Echo(Stage[Item]):
@@ -49,6 +62,14 @@ class Echo(Stage[Item]):
         if item.id == "2-5" and self.model == "dies once" and not (self.marks / "died").exists():
             (self.marks / "died").touch()
             raise EngineDeadError("gone")
+        if item.id == "1-7" and self.model == "poisoned":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if item.id == "1-8" and self.model == "hangs":
+            await asyncio.sleep(3600)
+        if item.id[0] == "2" and self.model == "half bad" and not (self.marks / "mended").exists():
+            raise RowError("not today")
+        if self.model == "full disk":
+            files.os.fsync = no_space
         with (self.marks / "calls").open("a") as calls:
             calls.write(item.id + "\n")
         return [
@@ -67,12 +88,11 @@ class Echo(Stage[Item]):
 
 @pytest.fixture(scope="module", autouse=True)
 def local_ray():
-    paths = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
     ray.init(
         address="local",
         num_cpus=2,
         include_dashboard=False,
-        runtime_env={"env_vars": {"PYTHONPATH": paths}},
+        runtime_env={"env_vars": {"PYTHONPATH": PATHS}},
     )
     yield
     ray.shutdown()
@@ -161,3 +181,151 @@ def test_another_configuration_on_the_same_output_is_refused(dataset, tmp_path):
 def test_a_dataset_without_the_source_table_says_which_stage_is_missing(tmp_path):
     with pytest.raises(DatasetError, match="images has no shards"):
         run_stage(Echo(tmp_path), Dataset(str(tmp_path)), RUN)
+
+
+def test_a_retry_does_the_dead_letters_and_nothing_else(dataset, tmp_path):
+    first = run_stage(Echo(tmp_path, "half bad"), dataset, RUN)
+    assert first.dead_letters == 12
+    (tmp_path / "mended").touch()
+    (tmp_path / "calls").unlink()
+    run_stage(Echo(tmp_path, "half bad"), dataset, RUN)
+    assert not (tmp_path / "calls").exists(), "without being asked, dead letters stay"
+    second = run_stage(Echo(tmp_path, "half bad"), dataset, replace(RUN, retry_errors=True))
+    assert (second.rows_in, second.rows_ok, second.dead_letters) == (30, 28, 2)
+    assert {line[0] for line in (tmp_path / "calls").read_text().split()} == {"2"}
+    assert ids(dataset) == sorted(set(ids(dataset)))
+    assert len(ids(dataset)) == 28
+    assert [e.attempts for s in (0, 1) for e in dataset.errors("captions", s)] == [2, 2]
+
+
+def test_a_limited_run_is_gone_on_with_from_its_last_row(dataset, tmp_path):
+    first = run_stage(Echo(tmp_path), dataset, replace(RUN, limit=13))
+    assert first.rows_in == 13
+    assert len(ids(dataset)) == 12
+    (tmp_path / "calls").unlink()
+    second = run_stage(Echo(tmp_path), dataset, RUN)
+    assert (second.rows_in, second.dead_letters) == (30, 2)
+    assert "1-2" not in (tmp_path / "calls").read_text(), "rows that are there are kept"
+    assert ids(dataset) == sorted(set(ids(dataset)))
+
+
+def test_too_many_dead_letters_stop_the_run_with_the_commonest_reasons(
+    dataset, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("datagen.runner.RATE_AFTER_ROWS", 5)
+    run = replace(RUN, max_error_rate=0.2, shards_in_flight=1)
+    with pytest.raises(StageError, match=r"10 × RowError: not today") as caught:
+        run_stage(Echo(tmp_path, "half bad"), dataset, run)
+    assert "max_error_rate" in str(caught.value)
+    status = json.loads((Path(dataset.root) / "captions" / "status.json").read_text())
+    assert status["state"] == "failed"
+
+
+def test_a_row_that_takes_too_long_is_a_dead_letter(dataset, tmp_path):
+    summary = run_stage(Echo(tmp_path, "hangs"), dataset, replace(RUN, row_timeout_s=1.0))
+    assert summary.dead_letters == 3
+    assert "no answer within 1 s" in {e.message for e in dataset.errors("captions", 1)}
+
+
+def test_a_row_that_kills_every_actor_is_found_and_given_up(dataset, tmp_path):
+    summary = run_stage(Echo(tmp_path, "poisoned"), dataset, RUN)
+    assert (summary.rows_in, summary.dead_letters) == (30, 3)
+    letters = {e.id: e.message for e in dataset.errors("captions", 1)}
+    assert letters["1-7"] == "the engine died whenever it worked on this row"
+    assert len(set(ids(dataset))) == 27
+
+
+def test_a_full_disk_ends_the_run_in_one_sentence_and_leaves_no_half_file(dataset, tmp_path):
+    with pytest.raises(StageError, match=r"No space left for .* run the same command again"):
+        run_stage(Echo(tmp_path, "full disk"), dataset, RUN)
+    folder = Path(dataset.root) / "captions"
+    assert {path.name for path in folder.iterdir()} == {"run.json", "status.json"}
+
+
+def test_a_shard_that_is_gone_stops_no_other(dataset, tmp_path):
+    class Loses(Echo):
+        def prepare(self, dataset: Dataset) -> None:
+            self.gone = Path(dataset.root) / "images" / "part-000001.parquet"
+
+        def shards(self, dataset: Dataset) -> list[int]:
+            return [0, 1, 2]
+
+        def expected_rows(self, dataset: Dataset, shards: object) -> list[int]:
+            self.gone.unlink(missing_ok=True)  # after the plan, as somebody tidying up would
+            return [10, 10, 10]
+
+    with pytest.raises(StageError, match=r"1 of 3 shards .*part-000001.*Run its stage again"):
+        run_stage(Loses(tmp_path), dataset, RUN)
+    assert dataset.shards(Table.CAPTIONS) == [0, 2]
+
+
+def test_status_says_what_is_done(dataset, tmp_path):
+    run_stage(Echo(tmp_path), dataset, RUN)
+    status = json.loads((Path(dataset.root) / "captions" / "status.json").read_text())
+    assert (status["state"], status["rows"], status["dead_letters"]) == ("finished", 30, 2)
+    assert status["reasons"]["RowError: the third is bad"] == 1
+    assert (status["shards"], status["shards_total"]) == (3, 3)
+
+
+class Numbers(Stage[Item]):
+    """Images without a source: each shard holds 0, 1, 2 and its own number."""
+
+    name, source, output, key, unique = "images", None, Table.IMAGES, "uri", "image_id"
+    lineage = Lineage(stage="images", settings={})
+
+    def shards(self, dataset: Dataset) -> list[int]:
+        return list(range(10, 16))
+
+    def expected_rows(self, dataset: Dataset, shards: object) -> list[int]:
+        return [-1] * 6
+
+    def read(self, dataset: Dataset, shard: int) -> Iterator[Item]:
+        for number in (0, 1, 2, shard, shard):
+            yield Item(f"{shard}:{number}")
+
+    async def process(self, item: Item) -> list[ImageRow]:
+        name = item.id.partition(":")[2]
+        return [
+            ImageRow(image_id=name, uri=item.id, bytes=b"", width=1, height=1, format="P", phash="")
+        ]
+
+
+def test_what_may_come_once_comes_once_in_all_shards(tmp_path):
+    dataset = Dataset(str(tmp_path))
+    first = run_stage(Numbers(), dataset, replace(RUN, limit=8))
+    assert (first.rows_in, first.rows_ok) == (8, 4)
+    summary = run_stage(Numbers(), dataset, RUN)
+    assert (summary.rows_in, summary.rows_ok, summary.dead_letters) == (30, 9, 21)
+    rows = [row for shard in range(10, 16) for row in dataset.read_rows(Table.IMAGES, shard)]
+    assert sorted(int(row.image_id) for row in rows) == [0, 1, 2, 10, 11, 12, 13, 14, 15]
+    assert {e.error for e in dataset.errors("images", 12)} == {"Duplicate"}
+
+
+def test_a_second_driver_waits_and_finds_all_done(dataset, tmp_path):
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_runner import *
+environment = {{"env_vars": {{"PYTHONPATH": {PATHS!r}}}}}
+ray.init(
+    address={ray.get_runtime_context().gcs_address!r},
+    log_to_driver=False,
+    runtime_env=environment,
+)
+print(run_stage(Echo(Path({str(tmp_path)!r})), Dataset({dataset.root!r}), RUN).line())
+"""
+    drivers = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    lines = [driver.communicate(timeout=240)[0] for driver in drivers]
+    assert [driver.returncode for driver in drivers] == [0, 0]
+    assert sum("(3 were there already)" in line for line in lines) == 1
+    calls = (tmp_path / "calls").read_text().split()
+    assert len(calls) == len(set(calls)) == 28
+
+
+def test_a_driver_that_was_killed_holds_nobody_up(dataset, tmp_path):
+    lock = {"token": "t", "host": Holder.me().host, "pid": 2**22 + 1, "started": 0.0, "beat": 3}
+    dataset.write_json("_locks/captions.json", lock)
+    run_stage(Echo(tmp_path), dataset, RUN)
+    assert len(ids(dataset)) == 28
