@@ -7,6 +7,7 @@ phrases and lets punctuation in.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -70,6 +71,8 @@ class TransformersDetector:
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._processor, self._model = _load(model, revision)
         self._model = self._model.to(self._device).eval()
+        if self._device == "cpu":
+            _keep_memory()
         self._floor = floor
         self._limit = min(max_text_tokens, int(self._model.config.max_text_len))
 
@@ -140,6 +143,17 @@ class TransformersDetector:
             [Detection(*found) for found in candidates(chances[row], boxes[row], text, self._floor)]
             for row, text in enumerate(texts)
         ]
+
+
+def _keep_memory() -> None:
+    """Ask glibc to keep freed memory for this process: giving a batch's activations back to the
+    system after each layer costs a fifth of the time."""
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+        libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, its largest value
+    except (OSError, AttributeError):
+        return  # another C library: it works as well, a little slower
 
 
 def _load(model: str, revision: str | None) -> tuple[Any, Any]:
