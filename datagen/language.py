@@ -29,12 +29,26 @@ def load_spacy(name: str = DEFAULT_MODEL) -> Language:
 
     found = _locate(name)
     try:
-        return spacy.load(found, exclude=["ner", "lemmatizer", "senter"])
+        pipeline = spacy.load(found, exclude=["ner", "lemmatizer", "senter"])
     except OSError as error:
         raise ModelNotFoundError(
             f"There is no spaCy model {name!r}, neither as an installed package nor as a folder: "
             f"install it with `python -m spacy download {DEFAULT_MODEL}`, or give the path of one."
         ) from error
+    _multiply_with_numpy(pipeline)
+    return pipeline
+
+
+def _multiply_with_numpy(pipeline: Language) -> None:
+    """On CPU, let numpy's BLAS multiply matrices: it takes half the time of thinc's own BLIS."""
+    from thinc.api import NumpyOps
+
+    ops = NumpyOps(use_blis=False)
+    for _, component in pipeline.pipeline:
+        model = getattr(component, "model", None)
+        for node in model.walk() if model is not None else ():
+            if type(node.ops) is NumpyOps:
+                node.ops = ops
 
 
 def _locate(name: str) -> str:

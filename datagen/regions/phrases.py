@@ -1,40 +1,38 @@
-"""Phrases that name things: the noun chunks of a caption that a detector can look for.
+"""Phrases of a caption that a detector can look for: referring expressions with all attributes.
 
-Kosmos-2's GRIT takes noun chunks and drops abstract nouns with a stop list; so do we, and we also
-drop what a caption denies ("no people", "without a lid").
+Kosmos-2's GRIT takes noun chunks, drops abstract nouns with a stop list and extends the chunks to
+referring expressions; so do we, and what a caption denies ("no people", "without a lid") goes too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import yaml
-
 from datagen.language import load_spacy
+from datagen.regions.chunks import Chunk, find_chunks, is_denied, names_a_thing
+from datagen.regions.expressions import Expressions
+from datagen.regions.parse import Parse
 
 if TYPE_CHECKING:
-    from spacy.tokens import Doc, Span, Token
+    from spacy.tokens import Doc
 
 MAX_PHRASES = 20
 """Phrases kept of one caption, as in CLOC."""
+BATCH = 512
+"""Captions that spaCy's network reads at once."""
 
-_WORDS: dict[str, list[str]] = yaml.safe_load(
-    Path(__file__).with_name("words.yaml").read_text(encoding="utf-8")
-)
-ABSTRACT, MEASURES = frozenset(_WORDS["abstract"]), frozenset(_WORDS["measures"])
-_COLOURS = frozenset(_WORDS["colours"])
-_PRONOUNS = frozenset({"PRON", "SYM", "PUNCT", "X"})
-_KEPT_DETERMINERS = frozenset({"a", "an", "the"})
+_CONTENT = frozenset({"NOUN", "ADJ", "NUM", "VERB", "ADV"})
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
     """A referring expression; `text == caption[span_start:span_end]`.
 
-    `head` is its main noun in lower case, `sentence` the sentence of the caption it stands in.
+    Phrases may lie within others: "a mug with a blue rim" and "a blue rim". `head` is the main
+    noun in lower case, `sentence` the sentence of the caption it stands in, `count` how often the
+    caption has the phrase (with any determiner), `words` how many words of content it has.
     """
 
     text: str
@@ -42,14 +40,20 @@ class Phrase:
     span_end: int
     head: str
     sentence: str
+    count: int = 1
+    words: int = 1
 
 
 class PhraseChunker:
     """Finds the phrases of captions with a spaCy pipeline.
 
+    Of determiners only a, an and the stay in a phrase ("her dog" gives "dog"). Phrases that differ
+    in nothing but determiner and letter case are one, with their count.
+
     Args:
         model: spaCy model, a package name or a folder.
-        max_phrases: how many a caption yields at most; the first ones are kept.
+        max_phrases: how many a caption yields at most. Those with most words of content are
+            kept, the earlier one of two that have as many.
 
     Raises:
         ModelNotFoundError: there is no such model.
@@ -57,96 +61,60 @@ class PhraseChunker:
 
     def __init__(self, model: str = "en_core_web_sm", *, max_phrases: int = MAX_PHRASES) -> None:
         self._nlp = load_spacy(model)
+        if "attribute_ruler" in self._nlp.pipe_names:
+            self._nlp.disable_pipe("attribute_ruler")  # see parse.py
         self._max_phrases = max_phrases
 
     def chunk(self, texts: Sequence[str]) -> list[list[Phrase]]:
-        """Phrases of each text in reading order, those with equal words merged into the first."""
-        return [self._phrases(doc) for doc in self._nlp.pipe(texts)]
+        """Phrases of each text in reading order, an expression before its parts."""
+        docs = self._nlp.pipe(map(_readable, texts), batch_size=BATCH)
+        return [self._phrases(doc, text) for doc, text in zip(docs, texts, strict=True)]
 
-    def _phrases(self, doc: Doc) -> list[Phrase]:
+    def _phrases(self, doc: Doc, text: str) -> list[Phrase]:
+        parse = Parse.of(doc)
+        chunks = find_chunks(parse)
+        expressions = Expressions(parse, chunks)
         found: dict[str, Phrase] = {}
-        taken = 0  # tokens before this one belong to a phrase already
-        for span in _mend(doc):
-            if span.start < taken or not _names_a_thing(span):
+        for i, (chunk, end) in enumerate(zip(chunks, expressions.ends, strict=True)):
+            if i in expressions.absorbed or is_denied(parse, chunk):
                 continue
-            span = _with_measured(_without_determiner(span))
-            taken = span.end
-            name = " ".join(token.lower_ for token in span if token.pos_ != "DET")
-            phrase = Phrase(
-                text=span.text,
+            if not names_a_thing(parse, chunk):
+                continue
+            tokens = range(_begin(parse, chunk), end)
+            name = " ".join(parse.lower[i] for i in tokens if not parse.is_determiner(i))
+            known = found.get(name)
+            if known is not None:
+                found[name] = replace(known, count=known.count + 1)
+                continue
+            span, sentence = doc[tokens.start : end], doc[chunk.head].sent
+            found[name] = Phrase(
+                text=text[span.start_char : span.end_char],
                 span_start=span.start_char,
                 span_end=span.end_char,
-                head=_head(span).lower_,
-                sentence=_head(span).sent.text.strip(),
+                head=parse.lower[chunk.head],
+                sentence=text[sentence.start_char : sentence.end_char].strip(),
+                words=sum(parse.pos[i] in _CONTENT for i in tokens),
             )
-            found.setdefault(name, phrase)
-        return list(found.values())[: self._max_phrases]
+        return _most_specific(list(found.values()), self._max_phrases)
 
 
-def _mend(doc: Doc) -> Iterator[Span]:
-    """Noun chunks, with "a small orange" + "striped" + "mug" made one again."""
-    chunks = list(doc.noun_chunks)
-    roots = {chunk.root.i: chunk for chunk in chunks}
-    done = 0
-    for chunk in chunks:
-        if chunk.start < done:
-            continue
-        end = chunk.end
-        if chunk[-1].lower_ in _COLOURS and end < len(doc) and doc[end].lower_.endswith("ed"):
-            noun = next((i for i in range(end, min(end + 3, len(doc))) if i in roots), None)
-            if noun is None and end + 1 < len(doc) and doc[end + 1].pos_ in ("NOUN", "PROPN"):
-                noun = end + 1
-            if noun is not None and not any(t.pos_ in ("DET", "ADP") for t in doc[end:noun]):
-                end = noun + 1
-        done = end
-        yield doc[chunk.start : end]
+def _readable(text: str) -> str:
+    """Capitals throughout mislead the tagger; lower case has the same length but for a few
+    letters of other scripts."""
+    lower = text.lower()
+    return lower if text.isupper() and len(lower) == len(text) else text
 
 
-def _names_a_thing(span: Span) -> bool:
-    head = _head(span)
-    if head.pos_ in _PRONOUNS or not any(character.isalpha() for character in head.text):
-        return False
-    if head.lower_ in ABSTRACT and not (head.lower_ in MEASURES and _of(span) is not None):
-        return False
-    return not _denied(span)
-
-
-def _denied(span: Span) -> bool:
-    if any(token.lower_ in ("no", "neither") for token in span):
-        return True
-    above = _head(span).head
-    return above.lower_ == "without" or any(child.dep_ == "neg" for child in above.children)
-
-
-def _without_determiner(span: Span) -> Span:
-    """Keep a, an and the; leave out "her", "this", "some" and the like."""
-    start = span.start
-    while start < span.end - 1:
-        token: Token = span.doc[start]
-        determiner = token.pos_ in ("DET", "PRON", "PUNCT") or token.tag_ in ("PRP$", "PDT")
-        if not determiner or token.lower_ in _KEPT_DETERMINERS:
+def _begin(parse: Parse, chunk: Chunk) -> int:
+    """The first token after determiners other than a, an and the."""
+    start = chunk.start
+    while start < chunk.head and not parse.has_article(start):
+        if parse.pos[start] not in ("DET", "PRON", "PUNCT"):
             break
         start += 1
-    return span.doc[start : span.end]
+    return start
 
 
-def _of(span: Span) -> Token | None:
-    """The noun after "of" that follows the span at once."""
-    doc, end = span.doc, span.end
-    if end >= len(doc) or doc[end].lower_ != "of":
-        return None
-    return next((child for child in doc[end].children if child.dep_ == "pobj"), None)
-
-
-def _with_measured(span: Span) -> Span:
-    """Take in "of people" where the span is "a group"."""
-    inner = _of(span)
-    if inner is None or _head(span).lower_ not in MEASURES:
-        return span
-    return span.doc[span.start : inner.i + 1]
-
-
-def _head(span: Span) -> Token:
-    """The root of the span, or its last word where parts were mended together."""
-    root = span.root
-    return root if root.pos_ not in ("VERB", "ADJ") and root.lower_ not in _COLOURS else span[-1]
+def _most_specific(phrases: list[Phrase], at_most: int) -> list[Phrase]:
+    kept = sorted(phrases, key=lambda phrase: -phrase.words)[:at_most]
+    return sorted(kept, key=lambda phrase: (phrase.span_start, -phrase.span_end))
