@@ -67,6 +67,10 @@ class CrewStatus:
     actors: int
     restarts: int
 
+    def committed(self) -> CrewStatus:
+        """The same when nothing is in flight any more."""
+        return replace(self, rows=0, dead_letters=0, reasons=Counter())
+
 
 @dataclass(eq=False)
 class _Seat:

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from datagen.crew import Crew, CrewConfig, CrewStatus, StageError, start_ray
@@ -33,6 +33,7 @@ __all__ = ["RunConfig", "RunSummary", "StageError", "run_stage"]
 
 SUMMARY = "summary.json"
 """Beside a table's shards: the `RunSummary` of the last run that did something."""
+LOOK_EVERY_S = 0.25
 STATUS_EVERY_S = 5.0
 INDEX_EVERY_S = 300.0
 RATE_AFTER_ROWS = 100
@@ -161,6 +162,7 @@ class _Run:
         self._last = CrewStatus(
             rows=0, dead_letters=0, reasons=Counter(), usage=Usage(), actors=0, restarts=0
         )
+        self._looked = 0.0
         self._written = self._saved = time.monotonic()
         self.plan = self._plan(run.retry_errors)
         self._skipped = len(self.plan.todo) - int(self.plan.todo.sum())
@@ -208,8 +210,9 @@ class _Run:
                 for result in crew.results(plan.tasks(), int(plan.todo.sum())):
                     self._take(result, problems)
                     self._look(crew)
-                nothing_in_flight = {"rows": 0, "dead_letters": 0, "reasons": Counter[str]()}
-                self._last = replace(crew.status(), **nothing_in_flight)
+                self._looked = 0.0
+                self._look(crew)
+                self._last = crew.status().committed()
                 self._progress.show(self._rows, self._status("finished").line())
         except BaseException as error:
             self._end("stopped" if isinstance(error, KeyboardInterrupt) else "failed", str(error))
@@ -287,6 +290,10 @@ class _Run:
 
     def _look(self, crew: Crew) -> None:
         """Show where the run is, and see whether it must end."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = now
         self._last = crew.status()
         if crew.ready_at is not None:
             self._engine_seconds = time.monotonic() - crew.ready_at
@@ -302,7 +309,6 @@ class _Run:
                 f"of max_error_rate. The commonest reasons: {'; '.join(status.top_reasons())}. "
                 "What is committed stays; retry_errors does its dead letters again."
             )
-        now = time.monotonic()
         if now - self._written > STATUS_EVERY_S:
             self._written = now
             status.write(self._output, self._stage.output)
@@ -330,7 +336,7 @@ class _Run:
         )
 
     def _end(self, state: str, message: str = "") -> None:
-        self._last = replace(self._last, rows=0, dead_letters=0, reasons=Counter())
+        self._last = self._last.committed()
         self._output.save_counts(self._stage.output, self.plan.counts)
         self._status(state, message).write(self._output, self._stage.output)
 
