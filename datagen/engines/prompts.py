@@ -1,4 +1,8 @@
-"""Prompts as files: YAML front matter (name, version, max_tokens, temperature), then the text."""
+"""Prompts as files: YAML front matter, then the text.
+
+The front matter has name, version and max_tokens, and may have temperature (0), language (en) and
+max_words (none): in which language and how long the answer should be, for those who check it.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,8 @@ class Prompt:
     hash: str
     max_tokens: int
     temperature: float
+    language: str = "en"
+    max_words: int | None = None
 
     def lineage(self) -> dict[str, str | int | float]:
         """What goes into a run's settings."""
@@ -60,6 +66,8 @@ def load_prompt(path: str | Path) -> Prompt:
             hash=hashlib.sha256(raw.encode()).hexdigest()[:16],
             max_tokens=int(front["max_tokens"]),
             temperature=float(front.get("temperature", 0.0)),
+            language=str(front.get("language", "en")),
+            max_words=int(front["max_words"]) if "max_words" in front else None,
         )
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise PromptError(

@@ -44,7 +44,7 @@ class VllmEngine:
         check_model(config.model, config.revision)
         self._numbers = itertools.count()
         self._notes = ProcessNotes()
-        self._engine: AsyncLLM | None = _start(config, self._notes)
+        self._engine: AsyncLLM | None = start_vllm(config, self._notes)
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """Answer one request; see `ChatEngine.chat`. When cancelled, the engine drops it too."""
@@ -68,9 +68,11 @@ class VllmEngine:
                 f"vLLM refused the request: {type(error).__name__}: {error}"
             ) from error
         output = final.outputs[0]
+        if output.finish_reason not in ("stop", "length"):  # "error" where a structure failed
+            raise RequestError(f"vLLM took the request and ended it with {output.finish_reason!r}.")
         reply = ChatReply(
             text=output.text.strip(),
-            finish_reason=output.finish_reason or "unknown",
+            finish_reason=output.finish_reason,
             prompt_tokens=len(final.prompt_token_ids or ()),
             output_tokens=len(output.token_ids),
             cached_tokens=final.num_cached_tokens or 0,
@@ -127,7 +129,12 @@ class VllmEngine:
             self._notes.close()
 
 
-def _start(config: EngineConfig, notes: ProcessNotes) -> AsyncLLM:
+def start_vllm(config: EngineConfig, notes: ProcessNotes) -> AsyncLLM:
+    """vLLM itself, with the settings that `VllmEngine` gives it.
+
+    Raises:
+        EngineDeadError: it did not start.
+    """
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     import torch

@@ -1,0 +1,138 @@
+"""A real `vllm serve` as the endpoint: pictures, counts, refusals, and a whole stage."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import replace
+
+import pytest
+import ray
+from endpoint_fakes import free_port
+from vllm_samples import CAPTIONER, LONG_PROMPT, ROOT, SHORT_PROMPT, make_images, question
+
+from datagen.captions.stage import CaptionsConfig, CaptionsStage
+from datagen.engines.chat import ChatRequest
+from datagen.engines.config import EngineConfig
+from datagen.engines.errors import EngineDeadError, ModelNotFoundError, RequestError
+from datagen.engines.open import open_engine
+from datagen.runner import RunConfig, run_stage
+
+KEY = "sk-of-the-test"
+NAME = "captioner"
+START_S = 600.0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    port, log = free_port(), tmp_path_factory.mktemp("serve") / "log.txt"
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_API_KEY": KEY,
+    }
+    command = [
+        sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", CAPTIONER,
+        "--served-model-name", NAME, "--host", "127.0.0.1", "--port", str(port),
+        "--dtype", "float32", "--max-model-len", "512", "--max-num-seqs", "32",
+        "--enforce-eager", "--block-size", "32", "--no-enable-chunked-prefill",
+        "--enable-prompt-tokens-details", "--limit-mm-per-prompt", json.dumps({"image": 1}),
+    ]  # fmt: skip
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
+    try:
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
+                break
+            except OSError:
+                assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+                time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+@pytest.fixture
+def config(server, monkeypatch):
+    monkeypatch.setenv("TEST_KEY", KEY)
+    absent = f"http://127.0.0.1:{free_port()}/v1"  # one of the two is not there
+    return EngineConfig(
+        model=NAME, endpoints=(server, absent), api_key_env="TEST_KEY", image_format="png"
+    )
+
+
+def ask(config, *requests):
+    async def run():
+        engine = open_engine(config)
+        try:
+            chats = (engine.chat(request) for request in requests)
+            return await asyncio.gather(*chats, return_exceptions=True), engine.usage
+        finally:
+            await engine.close()
+
+    return asyncio.run(run())
+
+
+def test_pictures_are_captioned_and_tokens_counted(config):
+    config.check()
+    replies, usage = ask(config, *(question(number) for number in range(20)))
+    assert all(reply.text and reply.finish_reason == "stop" for reply in replies)
+    assert len({reply.text for reply in replies}) > 1  # it saw the pictures
+    assert usage.prompt_tokens == sum(reply.prompt_tokens for reply in replies) > 20 * 64
+    ((again,), _) = ask(config, question(3))
+    assert again.cached_tokens > 0
+
+
+def test_a_caption_that_is_cut_off_says_so(config):
+    ((reply,), _) = ask(config, question(1, max_tokens=3))
+    assert (reply.finish_reason, reply.output_tokens) == ("length", 3)
+
+
+def test_a_request_too_long_is_refused_with_the_servers_reason(config):
+    ((error,), _) = ask(config, ChatRequest(text="red " * 600))
+    assert isinstance(error, RequestError) and "512" in str(error)
+
+
+def test_a_wrong_key_and_a_wrong_model_are_found_before_anything_starts(config, monkeypatch):
+    with pytest.raises(ModelNotFoundError, match="it serves captioner"):
+        replace(config, model="another").check()
+    monkeypatch.setenv("TEST_KEY", "wrong")
+    with pytest.raises(EngineDeadError, match="TEST_KEY holds a key that it refuses"):
+        config.check()
+
+
+def test_a_stage_runs_on_endpoints(config, tmp_path):
+    dataset = make_images(tmp_path, rows=60, shard_rows=20)
+    stage = CaptionsStage(
+        CaptionsConfig(
+            engine=config, long_prompt=LONG_PROMPT, short_prompt=SHORT_PROMPT, max_side=128
+        )
+    )
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), "TEST_KEY": KEY}},
+    )
+    try:
+        summary = run_stage(stage, dataset, RunConfig(rows_in_flight=32))
+    finally:
+        ray.shutdown()
+    assert (summary.rows_ok, summary.dead_letters) == (60, 0)
+    assert summary.usage.requests == 120
+    written = "".join(
+        file.read_text(errors="replace") for file in tmp_path.rglob("*") if file.is_file()
+    )
+    assert KEY not in written
