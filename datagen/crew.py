@@ -37,7 +37,7 @@ CAREFUL_AFTER_DEATHS = 3
 DEATHS_WITHOUT_PROGRESS = 20
 SHARD_TRIES = 3
 """So often a shard is tried whose input or output cannot be reached."""
-NO_ROOM_AFTER_S = 30.0
+NO_ROOM_AFTER_S = 120.0
 
 
 class StageError(UserError):
@@ -143,7 +143,7 @@ class Crew:
         self._restarts = 0
         self._usage_of_the_dead = Usage()
         self._polled = 0.0
-        self._started = time.monotonic()
+        self._idle_since = time.monotonic()
         self.ready_at: float | None = None
         """When the first engine was ready, by the monotonic clock."""
 
@@ -311,18 +311,19 @@ class Crew:
                 seat.poll = seat.actor.counts.remote()
 
     def _check_room(self) -> None:
-        """Actors that wait for a machine wait for ever where none will come."""
-        if self.ready_at or self._restarts or time.monotonic() - self._started < NO_ROOM_AFTER_S:
+        """Actors that wait for a machine wait for ever where none will come: say so."""
+        now = time.monotonic()
+        if any(seat.ready for seat in self._seats):
+            self._idle_since = now
+        if now - self._idle_since < NO_ROOM_AFTER_S:
             return
-        self._started = time.monotonic()
-        wanted = {"CPU": self._config.cpus_per_actor, "GPU": self._config.gpus_per_actor}
+        self._idle_since = now
         have = ray.cluster_resources()
-        for name, amount in wanted.items():
-            if amount > have.get(name, 0.0):
-                self._say(
-                    f"waiting for a machine: an actor wants {amount:g} {name}, "
-                    f"the cluster has {have.get(name, 0.0):g}"
-                )
+        self._say(
+            f"no actor could be started for {NO_ROOM_AFTER_S:.0f} s: each wants "
+            f"{self._config.cpus_per_actor:g} CPU and {self._config.gpus_per_actor:g} GPU, the "
+            f"cluster has {have.get('CPU', 0.0):g} and {have.get('GPU', 0.0):g}"
+        )
 
     def _close(self) -> None:
         """End all actors, politely where they answer; the last counts are theirs."""

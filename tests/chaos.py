@@ -132,12 +132,13 @@ class TwoNodes:
         self.second = self.cluster.add_node(num_cpus=1)
 
     def processes(self, prefix: str) -> list[psutil.Process]:
-        """Ray's processes of this cluster whose title begins so."""
+        """Ray's workers of this cluster whose title begins so; a node's agents are no workers."""
         mine = []
         for raylet in self._raylets():
             for child in raylet.children(recursive=True):
                 try:
-                    if child.cmdline() and child.cmdline()[0].startswith(prefix):
+                    title = (child.cmdline() or [""])[0]
+                    if title.startswith(prefix) and not title.endswith("Agent"):
                         mine.append(child)
                 except psutil.Error:
                     continue
