@@ -7,7 +7,11 @@ from pathlib import Path
 from pyarrow import fs
 
 from datagen.images.sources.base import IMAGE_SUFFIXES, Source, SourceError
-from datagen.images.sources.finehard import FineHardSource, looks_like_finehard
+from datagen.images.sources.finehard import (
+    FineHardSource,
+    annotation_files,
+    looks_like_finehard,
+)
 from datagen.images.sources.folder import FolderSource
 from datagen.images.sources.location import Folder, Location
 from datagen.images.sources.parquet import ParquetSource
@@ -77,8 +81,8 @@ def _kind(location: Location, folder: Folder) -> str:
         return FolderSource.kind if beside else ParquetSource.kind  # img2dataset's `files`
     if any(f".{end}" in IMAGE_SUFFIXES for end in ends):
         return FolderSource.kind
-    first = next((name for name in folder.files if name.endswith(".json")), None)
-    if first is not None and looks_like_finehard(location, folder.path(first)):
+    annotations = annotation_files(folder)
+    if annotations and looks_like_finehard(location, folder.path(annotations[0])):
         return FineHardSource.kind
     return ""
 

@@ -13,7 +13,7 @@ from typing import Any
 import ijson
 
 from datagen.images.sources.base import Found, Part, RawImage, Source, caption_of
-from datagen.images.sources.location import FetchError, Location
+from datagen.images.sources.location import FetchError, Folder, Location
 
 PREFIX = "grit-20m/data-12m/"
 """What FineHARD's `f_path` begins with, and its own loader takes off."""
@@ -27,7 +27,7 @@ class FineHardSource(Source):
     def files(self) -> Iterator[Found]:
         """See `Source.files`."""
         for folder in self.location.walk():
-            yield from (Found(folder.path(n)) for n in folder.files if n.endswith(".json"))
+            yield from (Found(folder.path(n)) for n in annotation_files(folder))
 
     def parts(self, files: Iterator[Found], shard_rows: int) -> Iterator[Part]:
         """See `Source.parts`. A file that breaks off is a dead letter behind its good records."""
@@ -74,6 +74,11 @@ class FineHardSource(Source):
         except (ijson.JSONError, FetchError, ValueError) as error:
             problem = f"no JSON array from record {number + 1} on: {error}"
             yield Part(0, name, number + 1, problem=problem)
+
+
+def annotation_files(folder: Folder) -> list[str]:
+    """JSON files, but for those whose names begin as hidden ones do."""
+    return [n for n in folder.files if n.endswith(".json") and not n.startswith(("_", "."))]
 
 
 def looks_like_finehard(location: Location, name: str) -> bool:

@@ -59,9 +59,8 @@ class FolderSource(Source):
         beside = image.beside.split()
         texts = {end: fetch(self.location, stem + end, TEXT_BYTES) for end in beside}
         record = merge_json(texts[".json"]) if ".json" in texts else {}
-        if ".txt" in texts:
-            record["caption"] = texts[".txt"].decode("utf-8", "replace")
-        return replace(image, data=data, caption=caption_of(record), source=record)
+        caption = texts.get(".txt", b"").decode("utf-8", "replace").strip() or caption_of(record)
+        return replace(image, data=data, caption=caption, source=record)
 
 
 def _suffix(name: str) -> str:

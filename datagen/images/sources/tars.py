@@ -99,16 +99,17 @@ class _Sample:
         """One image each; a sample without an image is a dead letter."""
         images = [m for m in self.members if m.suffix in IMAGE_SUFFIXES and not m.problem]
         record: dict[str, Any] = {}
+        caption = None
         for member in self.members:
             if member.problem:
                 yield RawImage(member.uri(tar), problem=member.problem)
             elif member.suffix == ".json":
                 record.update(merge_json(member.data))
-        for member in self.members:
-            if member.suffix[1:] in _TEXTS and member.suffix != ".json" and not member.problem:
-                name = "cls" if member.suffix == ".cls" else "caption"
-                record[name] = member.data.decode("utf-8", "replace").strip()
-        caption = caption_of(record)
+            elif member.suffix == ".cls":
+                record["cls"] = member.data.decode("utf-8", "replace").strip()
+            elif member.suffix[1:] in _TEXTS:
+                caption = member.data.decode("utf-8", "replace").strip()
+        caption = caption or caption_of(record)
         for member in images:
             yield RawImage(member.uri(tar), data=member.data, caption=caption, source=dict(record))
         if self.members and not images and not any(m.problem for m in self.members):
