@@ -50,6 +50,11 @@ class Measurement:
     seconds: float
     usage: Usage
 
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.usage.requests / self.seconds
+
 
 def pipeline(kind: str, model: str, rows: int, folder: Path) -> Measurement:
     """Our side."""
@@ -212,7 +217,7 @@ def report(totals: dict[str, Measurement]) -> dict[str, float]:
 
     def ratio(name: str, side: str, other: str) -> None:
         if side in totals and other in totals:
-            figures[name] = round(totals[other].seconds / totals[side].seconds, 4)
+            figures[name] = round(totals[side].rate / totals[other].rate, 4)
 
     ratio("efficiency_text", "pipeline-text", "bare-text")
     ratio("efficiency_image", "pipeline-image", "bare-image")
@@ -221,7 +226,7 @@ def report(totals: dict[str, Measurement]) -> dict[str, float]:
     if prompt := sum(usage.prompt_tokens for usage in ours):
         figures["prefix_cache_share"] = round(sum(u.cached_tokens for u in ours) / prompt, 4)
     for side, total in totals.items():
-        figures[f"{side}_requests_per_s"] = round(total.usage.requests / total.seconds, 3)
+        figures[f"{side}_requests_per_s"] = round(total.rate, 3)
     return figures
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from datagen.engines.chat import ChatEngine, ChatReply, ChatRequest, Sampling, U
 from datagen.engines.config import EngineConfig
 from datagen.engines.open import open_engine
 from datagen.images.decode import inspect
-from datagen.stage import Item, Stage
+from datagen.stage import Item, RowError, Stage
 
 ROOT = Path(__file__).parents[1]
 CAPTIONER = str(ROOT / "datagen" / "demo" / "models" / "captioner")
@@ -119,7 +120,8 @@ class _Recorder:
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         self.requests.append(request)
-        return ChatReply(text="a mug", finish_reason="stop", prompt_tokens=1, output_tokens=1)
+        text = "There is a large red mug. There is a small blue ball."
+        return ChatReply(text=text, finish_reason="stop", prompt_tokens=1, output_tokens=1)
 
     async def close(self) -> None:
         pass
@@ -133,7 +135,8 @@ def requests_of(stage: Stage, dataset: Dataset) -> list[ChatRequest]:
     async def record() -> None:
         for shard in dataset.shards(Table.IMAGES):
             for item in stage.read(dataset, shard):
-                await stage.process(item)
+                with suppress(RowError):  # of a reply that is not about this picture
+                    await stage.process(item)
 
     asyncio.run(record())
     return recorder.requests
