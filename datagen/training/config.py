@@ -15,6 +15,12 @@ class ModelConfig:
 
     init: str = ""
     """Folder or name of a CLIP or FG-CLIP checkpoint; its tokenizer is taken too. Empty: random."""
+    freeze: tuple[Literal["vision", "text"], ...] = ()
+    """Towers that stay as they are, with their projections."""
+    lora_rank: int = 0
+    """Train low-rank adapters of the blocks' linear layers, and nothing else of the model but the
+    logit scales; they are merged into the weights at the end. 0: train the weights themselves."""
+    lora_alpha: int = 16
     # The sizes below are of a random model.
     image_size: int = 128
     patch_size: int = 16
@@ -47,9 +53,17 @@ class OptimConfig:
     clip_norm: float = 1.0
     warmup_steps: int = 200
     batch_size: int = 64
-    """Images; all there are where there are fewer."""
+    """Images of a step, over all processes; all there are where there are fewer."""
     epochs: int = 1
     precision: Literal["float32", "bfloat16"] = "float32"
+    accumulate: int = 1
+    """Pieces in which a process encodes its part of a batch, twice each: first for the features of
+    all, which the losses need together, then for the gradients (GradCache). The result is that of
+    one piece, with the memory of a piece."""
+    checkpointing: bool = False
+    """Compute blocks again in the backward pass: less memory, a third more time."""
+    compile: bool = False
+    """Compile the blocks by torch.compile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +73,8 @@ class TrainConfig:
     data: str
     """Folder or URL of the dataset."""
     output: str
-    """Folder of the run: metrics.jsonl, checkpoints/, and model/ at the end."""
+    """Folder of the run: metrics.jsonl, loss.png, tensorboard/, checkpoints/, and model/ at the
+    end."""
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -68,6 +83,15 @@ class TrainConfig:
     threads: int = 0
     """Of torch on a CPU; 0: as many as it likes."""
     device: str = "cpu"
+    workers: int = 0
+    """Processes of Ray Train, on one machine or a cluster. 0: this process, or torchrun's."""
+    clip_model: bool = False
+    """Write clip-model/ too: plain CLIP, without what FG-CLIP adds."""
+    evaluate: str = ""
+    """Folder or URL of a dataset; the model is evaluated on it every `evaluate_every` steps."""
+    evaluate_every: int = 500
+    wandb_project: str = ""
+    """Log to this project of Weights & Biases, which must be installed."""
     log_every: int = 10
     """Steps between lines of metrics.jsonl."""
     checkpoint_every: int = 500
@@ -80,8 +104,11 @@ class TrainConfig:
         """The settings that decide the weights, without those of place, speed and reporting."""
         settings = asdict(self)
         for name in (
-            "output", "threads", "device", "log_every", "checkpoint_every", "keep_checkpoints",
-            "show",
-        ):  # fmt: skip  # fmt: skip
+            "output", "threads", "device", "workers", "clip_model", "evaluate", "evaluate_every",
+            "wandb_project", "log_every", "checkpoint_every", "keep_checkpoints", "show",
+        ):  # fmt: skip
             settings.pop(name)
+        settings["reader"].pop("processes")
+        for name in ("accumulate", "checkpointing", "compile"):
+            settings["optim"].pop(name)
         return settings

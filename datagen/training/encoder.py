@@ -15,9 +15,11 @@ from datagen.dataset.rows import Box
 from datagen.training.batch import normalised
 from datagen.training.data import resized
 from datagen.training.model import FGCLIP
-from datagen.training.packing import pack
 from datagen.training.texts import TextEncoder, load_tokenizer
+from datagen.training.tree import build_tree
 from datagen.training.weights import load_model
+
+_TEXTS = 256  # encoded at a time
 
 
 class ModelEncoder:
@@ -61,8 +63,16 @@ class ModelEncoder:
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str], *, long: bool) -> NDArray[np.float32]:
         """(n, E)"""
-        unique = list(dict.fromkeys(texts))
+        if not texts:
+            return np.zeros((0, self._model.embedding), np.float32)
+        unique = sorted(set(texts))  # so that a piece holds texts that begin alike
         place = {text: i for i, text in enumerate(unique)}
-        packed = pack(self._texts.ids(unique, long=long), max_rows=256).to(self._device)
-        found = packed.encode(self._model, long=long).cpu().numpy()
-        return found[[place[text] for text in texts]]
+        parts = []
+        for start in range(0, len(unique), _TEXTS):
+            ids = self._texts.ids(unique[start : start + _TEXTS], long=long)
+            tree, short_rows, long_rows = build_tree(
+                [] if long else ids, ids if long else [], self._texts.short_tokens
+            )
+            found = self._model.encode_texts(tree.to(self._device))[long].cpu()
+            parts.append(found[long_rows if long else short_rows])
+        return torch.cat(parts).numpy()[[place[text] for text in texts]]

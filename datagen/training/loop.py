@@ -1,34 +1,44 @@
-"""The training loop: one process, any device, resumable, done when `output/model` is there."""
+"""The training loop of a process, alone or one of many: resumable, done when `model/` is there."""
 
 from __future__ import annotations
 
 import json
 import math
 import shutil
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from datagen.dataset import Dataset
 from datagen.dataset.lineage import differing_fields
 from datagen.errors import UserError
-from datagen.training.batch import Batch, batches, make_batch
-from datagen.training.checkpoint import Position, load_checkpoint, save_checkpoint
+from datagen.training.batch import Batch
+from datagen.training.checkpoint import load_checkpoint, save_checkpoint
 from datagen.training.config import OptimConfig, TrainConfig
-from datagen.training.data import Samples
+from datagen.training.distributed import device_of, rank, world_size
+from datagen.training.encoder import ModelEncoder
+from datagen.training.loader import RawBatches, load_batches
+from datagen.training.log import Log
 from datagen.training.model import FGCLIP
-from datagen.training.objective import Losses, compute_losses
+from datagen.training.objective import Encoder, Losses
+from datagen.training.order import Order
+from datagen.training.reading import Reader
+from datagen.training.signals import StopSignal
+from datagen.training.step import forward_backward
 from datagen.training.texts import TextEncoder, learn_tokenizer, load_tokenizer
+from datagen.training.towers import merge_adapters, prepare
 from datagen.training.weights import load_model, new_model, save_model
+
+Evaluate = Callable[[ModelEncoder], dict[str, float]]
 
 
 class TrainingError(UserError):
@@ -45,121 +55,191 @@ class TrainResult:
     images_per_second: float
 
 
-def train(config: TrainConfig) -> TrainResult:
+def train(config: TrainConfig, evaluate: Evaluate | None = None) -> TrainResult:
     """Run a training to its end, or from its last checkpoint, or not at all if it is done.
+
+    Where a process group is initialised, its processes train together: each calls this with the
+    same configuration.
+
+    Args:
+        evaluate: scores of the model by name, called every `config.evaluate_every` steps.
 
     Raises:
         DatasetError: there is nothing to train on.
         ModelNotFoundError: `model.init` is not there.
-        TrainingError: the folder belongs to another configuration, no batch can be filled, or the
-            loss is not finite.
+        TrainingError: the folder belongs to another configuration, no batch can be filled, the
+            loss is not finite, or the process was told to stop.
     """
-    samples = Samples(Dataset(config.data), config.reader, config.seed, config.loss.uses_regions)
+    lanes = config.reader.lanes or 16
+    reader = Reader(Dataset(config.data), config.loss.uses_regions, shards_at_once=lanes)
     output = Path(config.output)
-    _claim(output, {**config.identity(), "tables": samples.fingerprints()})
+    if rank() == 0:
+        _claim(output, {**config.identity(), "tables": reader.fingerprints()})
     finished = output / "model"
     if finished.is_dir():
         print(f"train {output.name}: {finished} is there, nothing to do", flush=True)
         return TrainResult(model=finished, steps=0, seconds=0.0, images_per_second=0.0)
     if config.threads:
         torch.set_num_threads(config.threads)
-    return _Run(config, output, samples).run()
+    return _Run(config, output, reader, evaluate).run()
 
 
 class _Run:
-    def __init__(self, config: TrainConfig, output: Path, samples: Samples) -> None:
-        self.config, self.output, self.samples = config, output, samples
+    def __init__(
+        self, config: TrainConfig, output: Path, reader: Reader, evaluate: Evaluate | None
+    ) -> None:
+        self.config, self.output, self.reader, self.evaluate = config, output, reader, evaluate
+        self.device = device_of(config.device)
         torch.manual_seed(config.seed)
-        self.tokenizer, self.model = _model_and_tokenizer(config, self.samples)
-        self.model.to(config.device).train()
+        self.tokenizer, self.model = _model_and_tokenizer(config, reader)
+        prepare(self.model, config.model)
+        self.model.checkpointing = config.optim.checkpointing
+        self.model.compiled = config.optim.compile
+        self.model.to(self.device).train()
         limits = [self.model.max_tokens(long=long) for long in (False, True)]
-        self.encoder = TextEncoder(self.tokenizer, *limits)
+        self.texts = TextEncoder(self.tokenizer, *limits)
         self.optimizer = _optimizer(self.model, config.optim)
-        images = samples.count()
-        self.batch_size = min(config.optim.batch_size, images)
-        if self.batch_size < 2:
+        self.order = self._order()
+        self.total = self.order.batches * config.optim.epochs
+
+    def _order(self) -> Order:
+        config, rows = self.config, self.reader.rows
+        batch = min(config.optim.batch_size, sum(rows))
+        if batch < 2:
             raise TrainingError(
-                f"{config.data} has {images} captioned images: too few to train on."
+                f"{config.data} has {sum(rows)} captioned images: too few to train on."
             )
-        self.total = images // self.batch_size * config.optim.epochs
+        reader = config.reader
+        try:
+            order = Order(
+                self.reader.shards, rows, batch=batch, buffer=reader.shuffle_buffer,
+                seed=config.seed, lanes=reader.lanes,
+            )  # fmt: skip
+        except ValueError as error:
+            raise TrainingError(f"{error} Change --lanes or --batch-size.") from None
+        if order.lanes % world_size():
+            raise TrainingError(
+                f"The {order.lanes} lanes of a batch of {batch} cannot be dealt to "
+                f"{world_size()} processes: set --lanes to a multiple that divides the batch."
+            )
+        return order
 
     def run(self) -> TrainResult:
         checkpoints = self.output / "checkpoints"
-        position = load_checkpoint(checkpoints, self.model, self.optimizer) or Position(0, 0, 0)
-        begun, started = position.step, time.monotonic()
-        with _Log(self.output, begun, self.total, self.config.show == "auto") as log:
-            for epoch, number, batch in self._batches(position):
-                losses, rate = self._step(batch, position.step)
-                position = Position(position.step + 1, epoch, number + 1)
-                if position.step % self.config.log_every == 0 or position.step == self.total:
-                    log.write(position, losses, rate, self.model, len(batch.image_ids))
-                log.advance()
-                if position.step % self.config.checkpoint_every == 0:
-                    self._save(checkpoints, position)
+        begun = step = load_checkpoint(checkpoints, self.model, self.optimizer)
+        encoder = self._encoder()
+        started, images = time.monotonic(), 0
+        log = self._log(step) if rank() == 0 else None
+        try:
+            with StopSignal() as stop:
+                for pieces in self._batches(step):
+                    losses, rate = self._step(encoder, pieces, step)
+                    step += 1
+                    images += sum(len(piece.image_ids) for piece in pieces)
+                    if log is not None:
+                        log.advance(sum(len(p.image_ids) for p in pieces) * world_size())
+                        self._report(log, step, losses, rate)
+                    if stop.wanted() and step < self.total:
+                        self._save(checkpoints, step)
+                        raise TrainingError(
+                            f"Stopped at step {step} of {self.total}, as a signal asked; the "
+                            "checkpoint is written. Run the same command again to go on."
+                        )
+                    if step % self.config.checkpoint_every == 0:
+                        self._save(checkpoints, step)
+        finally:
+            if log is not None:
+                log.close()
         seconds = time.monotonic() - started
-        self._finish()
-        steps = position.step - begun
-        images = steps * self.batch_size
+        if rank() == 0:
+            self._finish()
+        if world_size() > 1:
+            dist.barrier()
         return TrainResult(
             model=self.output / "model",
-            steps=steps,
+            steps=step - begun,
             seconds=seconds,
-            images_per_second=images / max(seconds, 1e-9),
+            images_per_second=images * world_size() / max(seconds, 1e-9),
         )
 
-    def _batches(self, start: Position) -> Iterator[tuple[int, int, Batch]]:
-        """Batches after `start`. Corrupt images make an epoch shorter, never the step count."""
-        step, epoch, skip = start.step, start.epoch, start.batch
-        while step < self.total:
-            groups = batches(self.samples.epoch(epoch, self.model.image_size), self.batch_size)
-            seen = step
-            for number, group in islice(enumerate(groups), skip, None):
-                if step == self.total:
-                    return
-                yield (
-                    epoch,
-                    number,
-                    make_batch(group, self.encoder, hard=self.config.loss.hard_weight > 0),
-                )
-                step += 1
-            if step == seen and not skip:
-                raise TrainingError(
-                    f"{self.config.data}: too few of the images can be read for one batch."
-                )
-            epoch, skip = epoch + 1, 0
+    def _encoder(self) -> nn.Module:
+        encoder = Encoder(self.model)
+        if world_size() == 1:
+            return encoder
+        weights = self.config.loss
+        # A tower's positions and projection of texts that no loss looks at get no gradient.
+        unused = not (weights.long_weight and weights.short_weight)
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(
+            encoder, device_ids=devices, broadcast_buffers=False, find_unused_parameters=unused
+        )
 
-    def _step(self, batch: Batch, step: int) -> tuple[Losses, float]:
+    def _batches(self, step: int) -> Iterator[list[Batch]]:
+        raw = RawBatches(self.reader, self.order, step, self.total, rank(), world_size())
+        config = self.config
+        for pieces in load_batches(
+            raw, config.reader, self.texts, seed=config.seed, size=self.model.image_size,
+            parts=config.optim.accumulate, regions=config.loss.uses_regions,
+            hard=config.loss.hard_weight > 0,
+        ):  # fmt: skip
+            if not pieces:
+                raise TrainingError(f"{config.data}: none of the images of a batch can be read.")
+            yield pieces
+
+    def _step(self, encoder: nn.Module, pieces: list[Batch], step: int) -> tuple[Losses, float]:
         optim = self.config.optim
         rate = optim.learning_rate * schedule(step, self.total, optim.warmup_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        device = torch.device(self.config.device)
+        self.optimizer.zero_grad(set_to_none=True)
         half = optim.precision == "bfloat16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            losses = compute_losses(self.model, batch.to(device), self.config.loss)
+        moved = [piece.to(self.device) for piece in pieces]
+        losses = forward_backward(encoder, moved, self.config.loss, half=half)
         loss = float(losses.total.detach())
         if not math.isfinite(loss):
+            ids = ", ".join(image_id for piece in pieces for image_id in piece.image_ids)
             raise TrainingError(
-                f"The loss of step {step + 1} is {loss}; its images are "
-                f"{', '.join(batch.image_ids)}. Lower --optim.learning-rate."
+                f"The loss of step {step + 1} is {loss}; its images are {ids}. "
+                "Lower --learning-rate."
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), optim.clip_norm)
         self.optimizer.step()
         self.model.clamp_logit_scales()
         return losses, rate
 
-    def _save(self, folder: Path, position: Position) -> None:
-        keep = self.config.keep_checkpoints
-        save_checkpoint(folder, self.model, self.optimizer, position, keep)
+    def _log(self, step: int) -> Log:
+        return Log(
+            self.output, step, self.total, bar=self.config.show == "auto",
+            wandb_project=self.config.wandb_project,
+        )  # fmt: skip
+
+    def _report(self, log: Log, step: int, losses: Losses, rate: float) -> None:
+        if step % self.config.log_every == 0 or step == self.total:
+            epoch = (step - 1) // self.order.batches
+            log.write(losses.values(), rate, epoch, self.model)
+        if self.evaluate and (step % self.config.evaluate_every == 0 or step == self.total):
+            log.write_scores(
+                self.evaluate(ModelEncoder(self.model, self.tokenizer, str(self.device)))
+            )
+            self.model.train()
+
+    def _save(self, folder: Path, step: int) -> None:
+        if rank() == 0:
+            keep = self.config.keep_checkpoints
+            save_checkpoint(folder, self.model, self.optimizer, step, keep)
 
     def _finish(self) -> None:
-        partial = self.output / ".model.partial"
+        merge_adapters(self.model)
+        if self.config.clip_model:
+            self._write("clip-model", plain=True)
+        self._write("model", plain=False)
+
+    def _write(self, name: str, *, plain: bool) -> None:
+        partial = self.output / f".{name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        save_model(self.model, partial)
+        save_model(self.model, partial, plain=plain)
         self.tokenizer.save_pretrained(partial)
-        partial.rename(self.output / "model")
+        partial.rename(self.output / name)
 
 
 def schedule(step: int, total: int, warmup: int) -> float:
@@ -170,23 +250,22 @@ def schedule(step: int, total: int, warmup: int) -> float:
 
 
 def _model_and_tokenizer(
-    config: TrainConfig, samples: Samples
+    config: TrainConfig, reader: Reader
 ) -> tuple[PreTrainedTokenizerBase, FGCLIP]:
     if config.model.init:
         return load_tokenizer(config.model.init), load_model(config.model.init)
-    tokenizer = learn_tokenizer(samples.texts(), config.model.vocab_size)
+    tokenizer = learn_tokenizer(reader.texts(), config.model.vocab_size)
     start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
     return tokenizer, new_model(config.model, len(tokenizer), start, end)
 
 
 def _optimizer(model: FGCLIP, config: OptimConfig) -> AdamW:
     """Biases, norms and temperatures are not decayed."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return AdamW(
         [
-            {"params": decayed, "weight_decay": config.weight_decay},
-            {"params": others, "weight_decay": 0.0},
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ],
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
@@ -208,62 +287,3 @@ def _claim(output: Path, settings: dict[str, Any]) -> None:
             )
     else:
         path.write_text(json.dumps(identity, indent=2), encoding="utf-8")
-
-
-class _Log:
-    """metrics.jsonl, and a bar on a terminal or a line now and then elsewhere."""
-
-    def __init__(self, output: Path, step: int, total: int, bar: bool) -> None:
-        self._file = (output / "metrics.jsonl").open("a", encoding="utf-8")
-        self._name = f"train {output.name}"
-        self._total, self._step = total, step
-        self._said = self._since = time.monotonic()
-        self._since_step = step
-        self._bar = (
-            tqdm(desc=self._name, total=total, initial=step, unit=" steps", dynamic_ncols=True)
-            if bar and sys.stderr.isatty()
-            else None
-        )
-
-    def __enter__(self) -> _Log:
-        if self._bar is None:
-            print(f"{self._name}: started at step {self._step} of {self._total}", flush=True)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        self._file.close()
-
-    def advance(self) -> None:
-        self._step += 1
-        if self._bar is not None:
-            self._bar.update()
-
-    def write(
-        self, position: Position, losses: Losses, rate: float, model: FGCLIP, batch_size: int
-    ) -> None:
-        now = time.monotonic()
-        steps = position.step - self._since_step
-        speed = steps * batch_size / max(now - self._since, 1e-9)
-        self._since, self._since_step = now, position.step
-        values = {name: round(value, 5) for name, value in losses.values().items()}
-        line = {
-            "step": position.step,
-            "epoch": position.epoch,
-            **values,
-            "learning_rate": rate,
-            "images_per_second": round(speed, 2),
-            "logit_scale": round(model.logit_scale.exp().item(), 4),
-            "logit_scale_region": round(model.logit_scale_finegraind.exp().item(), 4),
-            "logit_scale_hard": round(model.logit_scale_hardneg.exp().item(), 4),
-        }
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-        terms = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
-        if self._bar is not None:
-            self._bar.set_postfix_str(terms)
-        elif now - self._said > 10 or position.step == self._total:
-            self._said = now
-            of = f"{position.step}/{self._total} steps"
-            print(f"{self._name}: {of}, {speed:.1f} images/s, {terms}", flush=True)

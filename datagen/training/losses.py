@@ -6,60 +6,89 @@ and still belongs to the graph, so that a batch without regions is a batch like 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+TILE = 1024
+ABSENT = -1e4
+"""Cosine of a candidate that is not there: its share of any softmax is exactly 0."""
+
 
 def contrastive_loss(
-    images: Tensor, texts: Tensor, scale: Tensor, same: Tensor | None = None
+    images: Tensor, texts: Tensor, scale: Tensor, names: Tensor | None = None, tile: int = TILE
 ) -> Tensor:
     """InfoNCE in both directions, averaged (CLIP).
+
+    Computed in tiles of rows, and again going backward, so that no N×N matrix is kept.
 
     Args:
         images, texts: (N, E); row i of each belong together.
         scale: factor of the cosines.
-        same: (N, N), true where text j is also true of image i: such pairs are left out of the
-            negatives. The diagonal does not matter.
+        names: (N,) a number for each different text: pairs with the same one are not each other's
+            negatives. None: all others are negatives.
+        tile: rows of a tile.
     """
     if not len(images):
         return (images.sum() + texts.sum()) * scale * 0
-    logits = scale * images @ texts.T
-    if same is not None:
-        own = torch.eye(len(images), dtype=torch.bool, device=images.device)
-        logits = logits.masked_fill(same & ~own, float("-inf"))
-    target = torch.arange(len(images), device=images.device)
-    return (
-        functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)
-    ) / 2
+    loss: Tensor = _Contrastive.apply(images.float(), texts.float(), scale, names, tile)
+    return loss
 
 
-def region_loss(
-    regions: Tensor, texts: Tensor, scale: Tensor, text_of_region: Tensor | None
-) -> Tensor:
-    """InfoNCE over the regions of all images.
+class _Contrastive(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, images: Tensor, texts: Tensor, scale: Tensor, names: Tensor | None, tile: int
+    ) -> Tensor:
+        by_image = torch.empty_like(images[:, 0])  # logarithms of the softmaxes' denominators
+        by_text = torch.full_like(by_image, float("-inf"))
+        for start in range(0, len(images), tile):
+            logits = _tile(images, texts, names, start, tile).mul_(scale)
+            by_image[start : start + tile] = torch.logsumexp(logits, 1)
+            by_text = torch.logaddexp(by_text, torch.logsumexp(logits, 0))
+        ctx.save_for_backward(images, texts, scale, names, by_image, by_text)
+        ctx.tile = tile
+        own = scale * (images * texts).sum(1)
+        return ((by_image + by_text) / 2 - own).mean()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        images, texts, scale, names, by_image, by_text = ctx.saved_tensors
+        d_images, d_texts = torch.empty_like(images), torch.zeros_like(texts)
+        d_scale = torch.zeros_like(scale)
+        for start in range(0, len(images), ctx.tile):
+            here = slice(start, start + ctx.tile)
+            logits = _tile(images, texts, names, start, ctx.tile).mul_(scale)
+            shares = (logits - by_image[here, None]).exp_()
+            shares.add_(logits.sub_(by_text).exp_())
+            shares.diagonal(start).sub_(2)
+            d_images[here] = shares @ texts
+            d_texts.addmm_(shares.T, images[here])
+            d_scale += (d_images[here] * images[here]).sum()
+        factor = grad / (2 * len(images))
+        return d_images * (factor * scale), d_texts * (factor * scale), d_scale * factor, None, None
+
+
+def _tile(images: Tensor, texts: Tensor, names: Tensor | None, start: int, size: int) -> Tensor:
+    """Cosines of some images with all texts; -inf where the text is true of the image as well."""
+    here = slice(start, start + size)
+    cosines = images[here] @ texts.T
+    if names is not None:
+        same = names[here, None] == names
+        same.diagonal(start).fill_(False)
+        cosines.masked_fill_(same, float("-inf"))
+    return cosines
+
+
+def hard_negative_loss(cosines: Tensor, scale: Tensor) -> Tensor:
+    """Cross entropies of regions' own phrases against their negatives, summed.
 
     Args:
-        regions, texts: (R, E).
-        scale: factor of the cosines.
-        text_of_region: (R,) a number for each different text: regions that share one are not each
-            other's negatives. None: they are, as in the published code.
-    """
-    same = None if text_of_region is None else text_of_region[:, None] == text_of_region[None, :]
-    return contrastive_loss(regions, texts, scale, same)
-
-
-def hard_negative_loss(regions: Tensor, candidates: Tensor, valid: Tensor, scale: Tensor) -> Tensor:
-    """Cross entropy of a region's own phrase against its negatives.
-
-    Args:
-        regions: (H, E) the regions that have negatives.
-        candidates: (H, 1 + N, E); column 0 is the true phrase; rows may be padded.
-        valid: (H, 1 + N), false at the padding.
+        cosines: (H, 1 + N) of each region with its phrase, then with its negatives; `ABSENT` where
+            there are fewer.
         scale: factor of the cosines.
     """
-    if not len(regions):
-        return (regions.sum() + candidates.sum()) * scale * 0
-    logits = scale * torch.einsum("he,hne->hn", regions, candidates)
-    target = torch.zeros(len(regions), dtype=torch.long, device=regions.device)
-    return functional.cross_entropy(logits.masked_fill(~valid, float("-inf")), target)
+    target = torch.zeros(len(cosines), dtype=torch.long, device=cosines.device)
+    return functional.cross_entropy(scale * cosines.float(), target, reduction="sum")

@@ -4,21 +4,26 @@ Parameters carry the names of the published FG-CLIP checkpoints, which extend th
 transformers' `CLIPModel`. Sources: CLIP (Radford et al. 2021); Long-CLIP (Zhang et al. 2024) for
 the stretched positions; FG-CLIP (Xie et al. 2025), section 3, for the rest.
 
-Shapes: B images, P patches, R regions, T texts, S tokens, D width of a tower, E of the embedding.
+Shapes: B images, P patches, R regions, D width of a tower, E of the embedding.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 from transformers import CLIPConfig
-from transformers.models.clip.modeling_clip import CLIPEncoder, CLIPTextModel, CLIPVisionModel
+from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPVisionModel
 
-from datagen.training.roi import roi_means
+from datagen.training.attention import Dense, Plan
+from datagen.training.blocks import block, last_block, mlp
+from datagen.training.roi import roi_means, roi_weights, touched_patches
+from datagen.training.tree import TextTree
 
 KEPT_POSITIONS = 20  # the first positions of a text, which stretching leaves as they are
 STRETCH = 4
@@ -41,9 +46,13 @@ class FGCLIP(nn.Module):
         super().__init__()
         text: Any = config.text_config
         vision: Any = config.vision_config
-        text._attn_implementation = vision._attn_implementation = "eager"
         self.config = config
+        self.checkpointing = False
+        """Compute blocks again in the backward pass instead of keeping what they need for it."""
+        self.compiled = False
+        """Run blocks compiled by torch.compile."""
         self.image_size: int = vision.image_size
+        self.patch_size: int = vision.patch_size
         self.embedding: int = config.projection_dim or 0
         self.short_tokens: int = text.max_position_embeddings
         # transformers' towers are untyped inside
@@ -78,6 +87,10 @@ class FGCLIP(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Embed images and regions in one pass.
 
+        The last block is computed where it is read: with attention at the class tokens, and
+        without (values only, FG-CLIP's dense features) at the patches that boxes touch. The
+        projection has no bias, so it commutes with RoIAlign's mean and is taken after it.
+
         Args:
             pixels: (B, 3, H, W), normalised as CLIP's are.
             boxes: (R, 4) x1, y1, x2, y2, in 0..1 of the picture; R may be 0.
@@ -88,56 +101,57 @@ class FGCLIP(nn.Module):
         """
         tower = self.vision_model
         hidden = tower.pre_layrnorm(tower.embeddings(pixels))
-        *blocks, last = tower.encoder.layers
-        for block in blocks:
-            hidden = block(hidden, None)
-        # Only the class token of the last block is read.
-        pooled = tower.post_layernorm(last(hidden, None)[:, 0])
-        images = functional.normalize(self.visual_projection(pooled), dim=-1)
-        if not len(boxes):
-            return images, images.new_zeros(0, images.shape[1])
-        return images, self._regions(hidden[:, 1:], boxes, image_of_box)
+        count, length, _ = hidden.shape
+        *layers, last = tower.encoder.layers
+        rows = self._blocks(layers, hidden.flatten(0, 1), Dense(count))
+        grid = (pixels.shape[2] // self.patch_size, pixels.shape[3] // self.patch_size)
+        weights = roi_weights(boxes.float(), *grid)
+        touched = touched_patches(weights, image_of_box, count)
+        image, patch = touched // (length - 1), touched % (length - 1)
+        read = image * length + 1 + patch
+        classes = torch.arange(count, device=rows.device) * length
+        attended, values = last_block(last, rows, classes, Dense(count))
+        patches = rows[read] + last.self_attn.out_proj(values[read])
+        out = tower.post_layernorm(mlp(last, torch.cat([attended, patches])))
+        means = roi_means(out[count:], touched, weights, image_of_box, count)
+        projected = self.visual_projection(torch.cat([out[:count], means]))
+        images, regions = functional.normalize(projected.float(), dim=-1).split([count, len(boxes)])
+        return images, regions
 
-    def _regions(self, patches: Tensor, boxes: Tensor, image_of_box: Tensor) -> Tensor:
-        """The last block without its attention (values only), then RoIAlign.
-
-        The projection has no bias, so it commutes with the mean and is taken after it.
-        """
-        last = self.vision_model.encoder.layers[-1]
-        values = last.self_attn.v_proj(last.layer_norm1(patches))
-        patches = patches + last.self_attn.out_proj(values)
-        patches = patches + last.mlp(last.layer_norm2(patches))
-        patches = self.vision_model.post_layernorm(patches)
-        means = roi_means(patches, boxes, image_of_box)
-        return functional.normalize(self.visual_projection(means), dim=-1)
-
-    def encode_texts(self, ids: Tensor, last: Tensor, *, long: bool) -> Tensor:
-        """Embed texts padded on the right.
-
-        Attention is causal, so padding after the end-of-text token changes nothing and needs no
-        mask.
-
-        Args:
-            ids: (T, S) token ids.
-            last: (T,) position of the end-of-text token of each.
-            long: with the positions and the projection of long texts.
+    def encode_texts(self, tree: TextTree) -> tuple[Tensor, Tensor]:
+        """Embed the texts of a tree.
 
         Returns:
-            (T, E)
+            short texts and long texts, (its ends, E) each.
         """
-        tower, length = self.text_model, ids.shape[1]
-        hidden = tower.embeddings.token_embedding(ids) + self._positions(length, long)
-        hidden = _causal(tower.encoder, hidden)
-        pooled = tower.final_layer_norm(hidden[torch.arange(len(ids), device=ids.device), last])
-        projection = self.text_filip_projection if long else self.text_projection
-        return functional.normalize(projection(pooled), dim=-1)
+        tower = self.text_model
+        hidden = tower.embeddings.token_embedding(tree.ids)
+        rows = hidden + functional.embedding(tree.positions, self._positions())
+        *layers, last = tower.encoder.layers
+        rows = self._blocks(layers, rows, tree.plan)
+        attended, _ = last_block(last, rows, tree.ends, tree.last_plan)
+        pooled = tower.final_layer_norm(mlp(last, attended))
+        short = self.text_projection(pooled[: tree.short_ends])
+        long = self.text_filip_projection(pooled[tree.short_ends :])
+        return functional.normalize(short.float(), dim=-1), functional.normalize(
+            long.float(), dim=-1
+        )
 
-    def _positions(self, length: int, long: bool) -> Tensor:
+    def _blocks(self, layers: Iterable[Any], rows: Tensor, plan: Plan | Dense) -> Tensor:
+        run = torch.compile(block, dynamic=True) if self.compiled else block
+        for layer in layers:
+            if self.checkpointing and torch.is_grad_enabled():
+                rows = checkpoint(run, layer, rows, plan, use_reentrant=False)
+            else:
+                rows = run(layer, rows, plan)
+        return rows
+
+    def _positions(self) -> Tensor:
+        """Of short texts, then of long ones: the first 20 of the one table, the others' of two."""
         embeddings = self.text_model.embeddings
-        if not long:
-            return embeddings.position_embedding.weight[:length]
-        kept = embeddings.position_embedding_ori.weight[: min(length, KEPT_POSITIONS)]
-        return torch.cat([kept, embeddings.position_embedding_res.weight[KEPT_POSITIONS:length]])
+        kept = embeddings.position_embedding_ori.weight[:KEPT_POSITIONS]
+        later = embeddings.position_embedding_res.weight[KEPT_POSITIONS:]
+        return torch.cat([embeddings.position_embedding.weight, kept, later])
 
     def max_tokens(self, *, long: bool) -> int:
         """The most tokens a text may have, start and end included."""
@@ -148,14 +162,6 @@ class FGCLIP(nn.Module):
         """Keep the temperatures from running away: at most 100, as in CLIP."""
         for scale in (self.logit_scale, self.logit_scale_finegraind, self.logit_scale_hardneg):
             scale.clamp_(max=MAX_LOGIT_SCALE)
-
-
-def _causal(encoder: CLIPEncoder, hidden: Tensor) -> Tensor:
-    length = hidden.shape[1]
-    mask = torch.full((length, length), float("-inf"), device=hidden.device).triu(1)
-    for block in encoder.layers:
-        hidden = block(hidden, mask.to(hidden.dtype))
-    return hidden
 
 
 def long_positions(short: int) -> int:

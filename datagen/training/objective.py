@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datagen.training.batch import Batch, normalised
-from datagen.training.losses import contrastive_loss, hard_negative_loss, region_loss
+from datagen.training.distributed import gather, total
+from datagen.training.losses import ABSENT, contrastive_loss, hard_negative_loss
 from datagen.training.model import FGCLIP
 
 
@@ -22,11 +24,32 @@ class LossConfig:
     hard_weight: float = 0.5
     same_text_is_negative: bool = False
     """Regions with the same text are each other's negatives, as in the published code."""
+    local_regions: bool = False
+    """The region loss of each rank over its own regions alone, as in the published code."""
 
     @property
     def uses_regions(self) -> bool:
         """Whether any term looks at regions."""
         return self.region_weight > 0 or self.hard_weight > 0
+
+
+class Features(NamedTuple):
+    """All that the losses need of a batch: B images, R regions, H of them with N negatives."""
+
+    images: Tensor
+    """(B, E)"""
+    long: Tensor
+    """(B, E)"""
+    short: Tensor
+    """(B, E)"""
+    regions: Tensor
+    """(R, E)"""
+    region_texts: Tensor
+    """(R, E)"""
+    hard: Tensor
+    """(H, 1 + N) cosines of a region with its phrase, then with its negatives"""
+    scales: Tensor
+    """(3,) factors of the cosines: global, region, hard"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +67,66 @@ class Losses:
         return {name: float(getattr(self, name).detach()) for name in self.__slots__}
 
 
-def compute_losses(model: FGCLIP, batch: Batch, config: LossConfig) -> Losses:
-    """FG-CLIP's losses of a batch: global, region and hard negatives (paper, section 3.2)."""
-    kept = len(batch.boxes) if config.uses_regions else 0
-    images, regions = model.encode_images(
-        normalised(batch.pixels), batch.boxes[:kept], batch.image_of_box[:kept]
-    )
-    short_texts = batch.short_texts.encode(model, long=False)
-    zero = images.new_zeros(())
+class Encoder(nn.Module):
+    """A model from batch to features; what DistributedDataParallel wraps."""
+
+    def __init__(self, model: FGCLIP) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> Features:
+        """Encode each image and each different text once."""
+        model = self.model
+        images, regions = model.encode_images(
+            normalised(batch.pixels), batch.boxes, batch.image_of_box
+        )
+        short, long = model.encode_texts(batch.tree)
+        candidates = short[batch.candidates]
+        hard = torch.einsum("he,hne->hn", regions[batch.hard], candidates)
+        scales: list[Tensor] = [
+            model.logit_scale,
+            model.logit_scale_finegraind,
+            model.logit_scale_hardneg,
+        ]
+        return Features(
+            images=images,
+            long=long[batch.long],
+            short=short[batch.short],
+            regions=regions,
+            region_texts=short[batch.text_of_region],
+            hard=hard.masked_fill(~batch.valid, ABSENT),
+            scales=torch.stack(scales).exp(),
+        )
+
+
+def compute_losses(features: Features, names: Tensor, config: LossConfig) -> Losses:
+    """FG-CLIP's losses: global, region and hard negatives (paper, section 3.2), over all ranks.
+
+    Args:
+        names: (R,) the numbers of the regions' texts, see `Batch.names`.
+    """
+    scales = features.scales
+    zero = scales.new_zeros(())
     long = short = region = hard = zero
+    images = gather(features.images)
     if config.long_weight > 0:
-        texts = batch.long_texts.encode(model, long=True)[batch.long]
-        long = contrastive_loss(images, texts, model.logit_scale.exp())
+        long = contrastive_loss(images, gather(features.long), scales[0])
     if config.short_weight > 0:
-        short = contrastive_loss(images, short_texts[batch.short], model.logit_scale.exp())
+        short = contrastive_loss(images, gather(features.short), scales[0])
     if config.region_weight > 0:
-        names = None if config.same_text_is_negative else batch.text_of_region
-        texts = short_texts[batch.text_of_region]
-        region = region_loss(regions, texts, model.logit_scale_finegraind.exp(), names)
+        region = _region_loss(features, names, config)
     if config.hard_weight > 0:
-        scale = model.logit_scale_hardneg.exp()
-        candidates = short_texts[batch.candidates]
-        hard = hard_negative_loss(regions[batch.hard], candidates, batch.valid, scale)
+        count = total(zero + len(features.hard)).clamp(min=1)
+        hard = total(hard_negative_loss(features.hard, scales[2])) / count
     terms = torch.stack([long, short, region, hard])
     weights = terms.new_tensor(
         [config.long_weight, config.short_weight, config.region_weight, config.hard_weight]
     )
     return Losses((terms * weights).sum(), long, short, region, hard)
+
+
+def _region_loss(features: Features, names: Tensor, config: LossConfig) -> Tensor:
+    regions, texts, scale = features.regions, features.region_texts, features.scales[1]
+    if not config.local_regions:
+        regions, texts, names = gather(regions), gather(texts), gather(names)
+    return contrastive_loss(regions, texts, scale, None if config.same_text_is_negative else names)

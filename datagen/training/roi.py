@@ -52,28 +52,47 @@ def roi_weights(boxes: Tensor, rows: int, columns: int) -> Tensor:
     return (down[:, :, None] * across[:, None, :]).flatten(1)
 
 
-def roi_means(patches: Tensor, boxes: Tensor, image_of_box: Tensor) -> Tensor:
-    """RoIAlign 1×1 of many boxes on square patch grids.
+def touched_patches(weights: Tensor, image_of_box: Tensor, images: int) -> Tensor:
+    """The patches that some box has a weight on.
 
     Args:
-        patches: (B, P, D) patch features, P a square number.
-        boxes: (R, 4) x1, y1, x2, y2, in 0..1 of the picture; R may be 0.
-        image_of_box: (R,) index into B of each box.
+        weights: (R, P), see `roi_weights`.
+        image_of_box: (R,) index of each box's image.
+        images: number of images B.
+
+    Returns:
+        (M,) ascending indices into the B * P patches of all images.
+    """
+    touched = torch.zeros(images, weights.shape[1], device=weights.device)
+    touched.index_add_(0, image_of_box, (weights > 0).to(touched.dtype))
+    return touched.flatten().nonzero().flatten()
+
+
+def roi_means(
+    patches: Tensor, touched: Tensor, weights: Tensor, image_of_box: Tensor, images: int
+) -> Tensor:
+    """RoIAlign 1×1 of many boxes.
+
+    Args:
+        patches: (M, D) features of the patches that boxes touch.
+        touched: (M,) which those are, see `touched_patches`.
+        weights: (R, P), see `roi_weights`; R may be 0.
+        image_of_box: (R,) index of each box's image.
+        images: number of images B.
 
     Returns:
         (R, D) in the type of `patches`.
     """
-    batch, count, width = patches.shape
-    side = round(count**0.5)
-    if not len(boxes):
-        return patches.new_zeros(0, width)
-    weights = roi_weights(boxes.float(), side, side).to(patches.dtype)
+    boxes, count = weights.shape
+    if not boxes:
+        return patches.new_zeros(0, patches.shape[1])
+    grid = patches.new_zeros(images * count, patches.shape[1]).index_copy(0, touched, patches)
     # One padded product an image, instead of a copy of all patches for every box.
     order = torch.argsort(image_of_box, stable=True)
-    counts = torch.bincount(image_of_box, minlength=batch)
+    counts = torch.bincount(image_of_box, minlength=images)
     first = torch.cumsum(counts, 0) - counts
     slot = torch.empty_like(image_of_box)
-    slot[order] = torch.arange(len(boxes), device=boxes.device) - first[image_of_box[order]]
-    padded = weights.new_zeros(batch, int(counts.max()), count)
-    padded[image_of_box, slot] = weights
-    return torch.bmm(padded, patches)[image_of_box, slot]
+    slot[order] = torch.arange(boxes, device=weights.device) - first[image_of_box[order]]
+    padded = patches.new_zeros(images, int(counts.max()), count)
+    padded[image_of_box, slot] = weights.to(patches.dtype)
+    return torch.bmm(padded, grid.view(images, count, -1))[image_of_box, slot]

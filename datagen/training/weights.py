@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -57,16 +59,77 @@ def new_model(sizes: ModelConfig, vocabulary: int, start_id: int, end_id: int) -
     return FGCLIP(config)
 
 
-def save_model(model: FGCLIP, folder: str | Path) -> None:
+def model_from_state(state: Mapping[str, Tensor]) -> FGCLIP:
+    """The model whose parameters these are, with FG-CLIP's names; sizes are read from shapes.
+
+    What shapes do not tell is CLIP's: heads of 64, quick GELU.
+
+    Raises:
+        ModelNotFoundError: these are no parameters of FG-CLIP.
+    """
+    try:
+        tokens = state["text_model.embeddings.token_embedding.weight"]
+        positions = state["text_model.embeddings.position_embedding.weight"]
+        patches = state["vision_model.embeddings.patch_embedding.weight"]
+        cells = len(state["vision_model.embeddings.position_embedding.weight"]) - 1
+        embedding = len(state["visual_projection.weight"])
+        hidden = [
+            len(state[f"{tower}_model.encoder.layers.0.mlp.fc1.bias"])
+            for tower in ("text", "vision")
+        ]
+    except KeyError as error:
+        raise ModelNotFoundError(f"These are no weights of FG-CLIP: no {error}.") from None
+    patch = patches.shape[-1]
+    text_config = {
+        "vocab_size": len(tokens),
+        "hidden_size": tokens.shape[1],
+        "intermediate_size": hidden[0],
+        "num_attention_heads": tokens.shape[1] // 64,
+        "num_hidden_layers": _layers(state, "text_model"),
+        "max_position_embeddings": len(positions),
+    }
+    vision_config = {
+        "hidden_size": len(patches),
+        "intermediate_size": hidden[1],
+        "num_attention_heads": len(patches) // 64,
+        "num_hidden_layers": _layers(state, "vision_model"),
+        "image_size": math.isqrt(cells) * patch,
+        "patch_size": patch,
+    }
+    model = FGCLIP(
+        CLIPConfig(
+            text_config={**text_config, "projection_dim": embedding},
+            vision_config={**vision_config, "projection_dim": embedding},
+            projection_dim=embedding,
+        )
+    )
+    _fill(model, dict(state), "the state dict")
+    return model
+
+
+def _layers(state: Mapping[str, Tensor], tower: str) -> int:
+    prefix = f"{tower}.encoder.layers."
+    return 1 + max(int(name[len(prefix) :].split(".")[0]) for name in state if prefix in name)
+
+
+def save_model(model: FGCLIP, folder: str | Path, *, plain: bool = False) -> None:
     """Write `config.json` and `model.safetensors` with FG-CLIP's parameter names.
 
-    transformers' `CLIPModel` loads the folder too and leaves out what FG-CLIP adds.
+    The published code loads the folder, and so does transformers' `CLIPModel`, which leaves out
+    what FG-CLIP adds.
+
+    Args:
+        plain: leave it out here: a checkpoint of CLIP.
     """
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     model.config.architectures = ["CLIPModel"]
     model.config.save_pretrained(path)
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    state = {
+        name: tensor.contiguous()
+        for name, tensor in model.state_dict().items()
+        if not (plain and name in _ADDED)
+    }
     save_file(state, path / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -84,7 +147,12 @@ def load_model(name: str | Path) -> FGCLIP:
         kind = settings.get("model_type", "of no known type")
         raise ModelNotFoundError(f"The model {name} is no CLIP: its config.json says {kind}.")
     model = FGCLIP(CLIPConfig(**settings))
-    state = _state(name)
+    _fill(model, _state(name), str(name))
+    return model
+
+
+def _fill(model: FGCLIP, state: dict[str, Tensor], name: str) -> None:
+    state = {key: value for key, value in state.items() if not key.endswith("position_ids")}
     added = [key for key in _ADDED if key not in state]
     missing, unexpected = model.load_state_dict(state, strict=False)
     wrong = sorted((set(missing) - set(added)) | set(unexpected))
@@ -97,17 +165,15 @@ def load_model(name: str | Path) -> FGCLIP:
         model.start_from_clip()
     elif added:
         raise ModelNotFoundError(f"The model {name} has only a part of FG-CLIP: no {added[0]}.")
-    return model
 
 
 def _state(name: str | Path) -> dict[str, Tensor]:
     try:
-        state = load_file(_file(name, "model.safetensors"))
+        return load_file(_file(name, "model.safetensors"))
     except ModelNotFoundError:
-        state = torch.load(_file(name, "pytorch_model.bin"), weights_only=True, map_location="cpu")
+        return torch.load(_file(name, "pytorch_model.bin"), weights_only=True, map_location="cpu")
     except SafetensorError as error:
         raise ModelNotFoundError(f"The weights of {name} are damaged: {error}.") from None
-    return {key: value for key, value in state.items() if not key.endswith("position_ids")}
 
 
 def _file(name: str | Path, file: str) -> Path:

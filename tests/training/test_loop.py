@@ -42,6 +42,8 @@ def test_a_run_learns_logs_every_term_and_leaves_a_model(config):
     result = train(long)
     lines = metrics(result)
     assert result.steps == len(lines) == 36
+    assert (result.model.parent / "loss.png").stat().st_size > 1000
+    assert list((result.model.parent / "tensorboard").iterdir())
     assert lines[-1]["total"] < lines[0]["total"] - 0.3
     assert {"long", "short", "region", "hard", "learning_rate", "logit_scale"} <= lines[0].keys()
     assert (result.model / "tokenizer.json").is_file()
@@ -60,10 +62,10 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(config, tmp_path, mon
     cut = replace(config, output=str(tmp_path / "cut"))
     step = loop._Run._step
 
-    def dies_at_step_5(self, batch, number):
+    def dies_at_step_5(self, encoder, pieces, number):
         if number == 4:
             raise KeyboardInterrupt
-        return step(self, batch, number)
+        return step(self, encoder, pieces, number)
 
     monkeypatch.setattr(loop._Run, "_step", dies_at_step_5)
     with pytest.raises(KeyboardInterrupt):

@@ -8,7 +8,8 @@ from transformers import CLIPModel
 from datagen.engines.errors import ModelNotFoundError
 from datagen.training.config import ModelConfig
 from datagen.training.model import long_positions, stretch_positions
-from datagen.training.roi import roi_means
+from datagen.training.roi import roi_means, roi_weights, touched_patches
+from datagen.training.tree import build_tree
 from datagen.training.weights import load_model, new_model, save_model
 
 SIZES = ModelConfig(
@@ -16,6 +17,12 @@ SIZES = ModelConfig(
     text_heads=2, embedding=24, text_tokens=30,
 )  # fmt: skip
 NO_BOXES = torch.zeros(0, 4), torch.zeros(0, dtype=torch.long)
+
+
+def encoded(model, texts, long=False):
+    tree, of_short, of_long = build_tree([] if long else texts, texts if long else [], 30)
+    short_features, long_features = model.encode_texts(tree)
+    return long_features[of_long] if long else short_features[of_short]
 
 
 @pytest.fixture
@@ -59,7 +66,10 @@ def test_roi_means_equal_a_roi_align_written_sample_by_sample():
         slow_roi_align(patches[i].view(8, 8, -1), box.tolist())
         for i, box in zip(image, boxes, strict=True)
     ]
-    torch.testing.assert_close(roi_means(patches, boxes, image), torch.stack(slow))
+    weights = roi_weights(boxes, 8, 8)
+    touched = touched_patches(weights, image, 3)
+    means = roi_means(patches.flatten(0, 1)[touched], touched, weights, image, 3)
+    torch.testing.assert_close(means, torch.stack(slow))
 
 
 def test_images_and_short_texts_equal_those_of_transformers_clip(model, tmp_path):
@@ -69,7 +79,7 @@ def test_images_and_short_texts_equal_those_of_transformers_clip(model, tmp_path
     ids = torch.tensor([[0, 5, 6, 49], [0, 7, 49, 0]])
     with torch.no_grad():
         images, _ = model.encode_images(pixels, *NO_BOXES)
-        texts = model.encode_texts(ids, torch.tensor([3, 2]), long=False)
+        texts = encoded(model, [[0, 5, 6, 49], [0, 7, 49]])
         theirs = clip(input_ids=ids, pixel_values=pixels)
     torch.testing.assert_close(images, theirs.image_embeds)
     torch.testing.assert_close(texts, theirs.text_embeds)
@@ -125,14 +135,22 @@ def test_region_features_are_the_last_block_without_attention_then_roi_align(mod
 
 
 def test_long_texts_use_their_own_positions_and_projection(model):
-    ids, last = torch.tensor([[0, 5, 6, 49]]), torch.tensor([3])
-    before = model.encode_texts(ids, last, long=True)
-    torch.testing.assert_close(before, model.encode_texts(ids, last, long=False))  # copies so far
+    ids = [[0, 5, 6, 49]]
+    before = encoded(model, ids, long=True)
+    torch.testing.assert_close(before, encoded(model, ids))  # copies so far
     with torch.no_grad():
         model.text_model.embeddings.position_embedding_ori.weight.add_(1)
-    assert not torch.allclose(before, model.encode_texts(ids, last, long=True))
-    ids = torch.randint(1, 49, (1, model.max_tokens(long=True)))
-    assert model.encode_texts(ids, torch.tensor([59]), long=True).isfinite().all()
+    assert not torch.allclose(before, encoded(model, ids, long=True))
+    longest = torch.randint(1, 49, (model.max_tokens(long=True),)).tolist()
+    assert encoded(model, [longest], long=True).isfinite().all()
+
+
+def test_plain_clip_leaves_out_what_fg_clip_adds(model, tmp_path):
+    save_model(model, tmp_path, plain=True)
+    clip, report = CLIPModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    again = load_model(tmp_path)
+    torch.testing.assert_close(again.logit_scale_hardneg, clip.logit_scale)
 
 
 def test_scales_are_clamped_at_one_hundred(model):
