@@ -32,6 +32,8 @@ OPEN_TRIES = 3
 """So often an engine may fail to start before its seat is given up."""
 BACK_OFF_S = 2.0
 """Wait before a second try to start an engine, in seconds; doubled each time."""
+DEATH_BACK_OFF_S = 0.05
+"""Wait before an actor starts in a dead one's place; doubled with each that finishes no shard."""
 CAREFUL_AFTER_DEATHS = 3
 """A shard that was in the hands of so many dying actors is done alone, row by row."""
 DEATHS_WITHOUT_PROGRESS = 20
@@ -282,6 +284,7 @@ class Crew:
         )
         self._usage_of_the_dead = self._usage_of_the_dead.plus(seat.counts.usage)
         self._leave(seat)
+        seat.start_at = time.monotonic() + min(DEATH_BACK_OFF_S * 2**self._in_a_row, 20.0)
         shards = f"; shard {careful[0].shard} goes on row by row" if careful else ""
         self._say(f"an actor ended ({why}); another starts in its place{shards}")
         if self._in_a_row > DEATHS_WITHOUT_PROGRESS * len(self._seats):

@@ -165,7 +165,7 @@ class _Run:
         self._looked = 0.0
         self._written = self._saved = time.monotonic()
         self.plan = self._plan(run.retry_errors)
-        self._skipped = len(self.plan.todo) - int(self.plan.todo.sum())
+        self._skipped = int((self.plan.counts.known() & ~self.plan.todo).sum())
         self._total = self.plan.rows()
 
     def plan_again(self) -> None:

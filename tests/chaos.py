@@ -15,6 +15,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,6 +128,9 @@ class TwoNodes:
     """The cluster, and what of it can be killed."""
 
     def __init__(self) -> None:
+        # A folder of its own, else any ray.init() on this machine would join this cluster.
+        self._before = os.environ.get("RAY_TMPDIR")
+        os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="cr-")  # short: sockets lie in it
         arguments = {"num_cpus": 1, "include_dashboard": False}
         self.cluster = Cluster(initialize_head=True, head_node_args=arguments)
         self.second = self.cluster.add_node(num_cpus=1)
@@ -157,6 +161,9 @@ class TwoNodes:
 
     def close(self) -> None:
         self.cluster.shutdown()
+        shutil.rmtree(os.environ.pop("RAY_TMPDIR"), ignore_errors=True)
+        if self._before is not None:
+            os.environ["RAY_TMPDIR"] = self._before
 
     def _raylets(self) -> Iterator[psutil.Process]:
         for node in (self.cluster.head_node, self.second):
