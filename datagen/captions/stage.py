@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from PIL import Image
 
-from datagen.captions.checks import check_caption
+from datagen.captions.checks import Asked, Checked, check_caption
+from datagen.captions.hints import columns_of, constant, fill, hints_of
+from datagen.captions.language import LANGUAGES
 from datagen.dataset import CaptionRow, Dataset, Table
 from datagen.dataset.lineage import Lineage
 from datagen.engines.chat import ChatEngine, ChatReply, ChatRequest, Sampling, Usage
 from datagen.engines.config import EngineConfig
 from datagen.engines.open import open_engine
-from datagen.engines.prompts import Prompt, load_prompt
+from datagen.engines.prompts import Prompt, PromptError, load_prompt
 from datagen.images.decode import decode
 from datagen.stage import Item, RowError, Stage
+
+RETRY_TEMPERATURE = 0.7
+"""Lowest temperature of a second attempt: at 0, another seed would change nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +37,28 @@ class CaptionsConfig:
 
 @dataclass(frozen=True, slots=True)
 class CaptionItem(Item):
-    """An image to caption; `id` is its image_id."""
+    """An image to caption; `id` is its image_id, `hints` what its source says of it, by column."""
 
     data: bytes
+    hints: dict[str, str] = field(default_factory=dict)
+
+
+class CaptionRejected(RowError):
+    """A caption failed its checks twice; the message begins with their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A caption that passed. `original` is what the model said where checks changed it."""
+
+    reply: ChatReply
+    checked: Checked
+    attempts: int
+    prompt_tokens: int
+
+    @property
+    def original(self) -> str | None:
+        return self.reply.text if self.checked.mended else None
 
 
 class CaptionsStage(Stage[CaptionItem]):
@@ -49,6 +73,7 @@ class CaptionsStage(Stage[CaptionItem]):
         self.config = config
         self.long = load_prompt(config.long_prompt)
         self.short = load_prompt(config.short_prompt)
+        self._hinted = {name for p in (self.long, self.short) for name in columns_of(p.text)}
         self._engine: ChatEngine | None = None
 
     @property
@@ -65,7 +90,17 @@ class CaptionsStage(Stage[CaptionItem]):
         )
 
     def check(self) -> None:
-        """See `Stage.check`."""
+        """See `Stage.check`.
+
+        Raises:
+            PromptError: a prompt asks for a language that captions cannot be checked for.
+        """
+        for prompt in (self.long, self.short):
+            if prompt.language not in LANGUAGES:
+                raise PromptError(
+                    f"The prompt {prompt.name} asks for the language {prompt.language!r}; captions "
+                    f"can be checked for {' and '.join(LANGUAGES)}."
+                )
         self.config.engine.check()
 
     async def open(self) -> None:
@@ -74,45 +109,76 @@ class CaptionsStage(Stage[CaptionItem]):
 
     def read(self, dataset: Dataset, shard: int) -> Iterator[CaptionItem]:
         """See `Stage.read`."""
-        for batch in dataset.read(Table.IMAGES, shard, ["image_id", "bytes"]):
-            for name, data in zip(batch["image_id"], batch["bytes"], strict=True):
-                yield CaptionItem(name.as_py(), data.as_py())
+        columns = ["image_id", "bytes", *(["source_caption", "source"] if self._hinted else [])]
+        for batch in dataset.read(Table.IMAGES, shard, columns):
+            for row in batch.to_pylist():
+                hints = hints_of(row.get("source_caption"), row.get("source"))
+                wanted = {name: hints[name] for name in self._hinted & hints.keys()}
+                yield CaptionItem(row["image_id"], row["bytes"], wanted)
 
     async def process(self, item: CaptionItem) -> Sequence[CaptionRow]:
-        """Ask for both captions at once.
+        """Ask for both captions at once, and once more for one that fails its checks.
 
         Raises:
-            RowError: the picture cannot be decoded, or a caption is empty.
+            CaptionRejected: a caption failed its checks twice.
+            ImageError: the picture cannot be decoded.
         """
         picture = await asyncio.to_thread(_prepare, item.data, self.config.max_side)
         long, short = await asyncio.gather(
-            self._ask(self.long, picture, item.id), self._ask(self.short, picture, item.id)
+            self._caption("long", self.long, picture, item),
+            self._caption("short", self.short, picture, item),
         )
-        if not long.text or not short.text:
-            raise RowError("the engine gave an empty caption")
         return [
             CaptionRow(
                 image_id=item.id,
-                long=long.text,
-                short=short.text,
-                long_finish_reason=long.finish_reason,
-                short_finish_reason=short.finish_reason,
+                long=long.checked.text,
+                short=short.checked.text,
+                long_finish_reason=long.reply.finish_reason,
+                short_finish_reason=short.reply.finish_reason,
                 prompt_tokens=long.prompt_tokens + short.prompt_tokens,
-                long_tokens=long.output_tokens,
-                short_tokens=short.output_tokens,
-                checks=check_caption(long.text, long.finish_reason),
+                long_tokens=long.reply.output_tokens,
+                short_tokens=short.reply.output_tokens,
+                checks=sorted({*long.checked.mended, *short.checked.mended}),
+                long_original=long.original,
+                short_original=short.original,
+                attempts=long.attempts + short.attempts,
             )
         ]
 
-    async def _ask(self, prompt: Prompt, picture: Image.Image, image_id: str) -> ChatReply:
+    async def _caption(
+        self, kind: str, prompt: Prompt, picture: Image.Image, item: CaptionItem
+    ) -> Caption:
+        asked = Asked(constant(prompt.text), prompt.language, prompt.max_words)
+        prompt_tokens, faults, reply = 0, [], None
+        for attempt in (1, 2):
+            reply = await self._ask(prompt, picture, item, attempt)
+            prompt_tokens += reply.prompt_tokens
+            checked = check_caption(reply.text, reply.finish_reason, asked)
+            if not checked.faults:
+                return Caption(reply, checked, attempt, prompt_tokens)
+            faults.append(", ".join(checked.faults))
+        assert reply is not None
+        raise CaptionRejected(
+            f"{faults[1]}: the {kind} caption failed its checks twice (first: {faults[0]}); the "
+            f"second attempt begins {reply.text[:80]!r}"
+        )
+
+    async def _ask(
+        self, prompt: Prompt, picture: Image.Image, item: CaptionItem, attempt: int
+    ) -> ChatReply:
         assert self._engine is not None, "open() comes first"
-        seed = int(image_id[:8], 16) & 0x7FFFFFFF
+        first = attempt == 1
+        start = 8 * (attempt - 1)  # image_ids are random hex digits: other digits, another seed
         return await self._engine.chat(
             ChatRequest(
-                text=prompt.text,
+                text=fill(prompt.text, item.hints),
                 image=picture,
                 sampling=Sampling(
-                    max_tokens=prompt.max_tokens, temperature=prompt.temperature, seed=seed
+                    max_tokens=prompt.max_tokens,
+                    temperature=prompt.temperature
+                    if first
+                    else max(prompt.temperature, RETRY_TEMPERATURE),
+                    seed=int(item.id[start : start + 8], 16) & 0x7FFFFFFF,
                 ),
             )
         )

@@ -36,6 +36,9 @@ class CaptionRow:
     long_tokens: int
     short_tokens: int
     checks: list[str] = field(default_factory=list)
+    long_original: str | None = None
+    short_original: str | None = None
+    attempts: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,7 +79,10 @@ SCHEMAS: dict[Table, pa.Schema] = {
             _column("prompt_tokens", pa.int32(), "tokens of both prompts, image tokens included"),
             _column("long_tokens", pa.int32(), "tokens of the long caption"),
             _column("short_tokens", pa.int32(), "tokens of the short caption"),
-            _column("checks", pa.list_(pa.string()), "names of the checks that flagged the row"),
+            _column("checks", pa.list_(pa.string()), "names of the checks that mended a caption"),
+            _column("long_original", pa.string(), "long caption as given, if mended", True),
+            _column("short_original", pa.string(), "short caption as given, if mended", True),
+            _column("attempts", pa.int32(), "requests made for the two captions: 2 to 4", True),
         ]
     ),
     Table.REGIONS: pa.schema(

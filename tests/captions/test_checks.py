@@ -1,21 +1,79 @@
-"""Bad captions are flagged by name; good ones are not."""
+"""Bad captions are caught by the right check, and no good one is touched (caption_samples.yaml)."""
+
+from pathlib import Path
 
 import pytest
+import yaml
 
-from datagen.captions.checks import check_caption
+from datagen.captions.checks import Asked, check_caption
+from datagen.captions.language import is_in
+from datagen.captions.mend import sentences
+from datagen.engines.prompts import load_prompt
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = yaml.safe_load(Path(__file__).with_name("caption_samples.yaml").read_text("utf-8"))
+FILES = {"en": "caption_long.md", "zh": "caption_long_zh.md"}
 
 
-@pytest.mark.parametrize(
-    ("text", "reason", "flags"),
-    [
-        ("A red mug stands on a table.", "stop", []),
-        ("A red mug stands on a", "length", ["cut_off"]),
-        ("a mug on a table, " * 8, "stop", ["repetition"]),
-        ("I'm sorry, but I can't help with that.", "stop", ["refusal"]),
-        ("The image shows a red mug.", "stop", ["boilerplate"]),
-        ("A mug. The style of the image is realistic.", "stop", ["boilerplate"]),
-        ("A row of windows, a row of doors and a row of trees.", "stop", []),
-    ],
-)
-def test_flags(text, reason, flags):
-    assert check_caption(text, reason) == flags
+def asked(language):
+    prompt = load_prompt(ROOT / "prompts" / FILES[language])
+    return Asked(prompt.text, prompt.language, prompt.max_words)
+
+
+ASKED = {language: asked(language) for language in FILES}
+
+
+def check(sample):
+    text = sample["text"] or " ".join(
+        f"Word{i} stands by a word." for i in range(sample.get("long", 0))
+    )
+    return check_caption(text, sample.get("finish", "stop"), ASKED[sample.get("language", "en")])
+
+
+def named(sample):
+    return " ".join(str(sample.get("check", "good")).split()) + ": " + sample["text"][:40]
+
+
+def test_there_are_enough_samples():
+    assert len(SAMPLES["bad"]) >= 60
+    assert len(SAMPLES["good"]) >= 60
+
+
+@pytest.mark.parametrize("sample", SAMPLES["bad"], ids=named)
+def test_bad_captions_are_caught_for_the_right_reason(sample):
+    checked = check(sample)
+    wanted = sample["check"] if isinstance(sample["check"], list) else [sample["check"]]
+    assert sorted(checked.checks) == sorted(wanted)
+    if "becomes" in sample:
+        assert checked.text == sample["becomes"]
+        assert not checked.faults
+    else:
+        assert checked.faults
+
+
+@pytest.mark.parametrize("sample", SAMPLES["good"], ids=named)
+def test_good_captions_pass_unchanged(sample):
+    checked = check(sample)
+    assert checked.checks == ()
+    assert checked.text == sample["text"]
+
+
+@pytest.mark.parametrize("sample", [s for s in SAMPLES["bad"] if "becomes" in s], ids=named)
+def test_what_was_mended_is_good(sample):
+    again = check_caption(sample["becomes"], "stop", ASKED[sample.get("language", "en")])
+    assert again.checks == ()
+
+
+def test_only_known_languages_can_be_asked_for():
+    with pytest.raises(ValueError, match="not 'fr'"):
+        is_in("Une tasse", "fr")
+
+
+def test_sentences_end_at_their_marks_and_not_at_abbreviations():
+    text = 'A shop on Main St. has a sign "Open." Two men stand in it. 红色的杯子。旁边有一盏灯。'
+    assert sentences(text) == [
+        'A shop on Main St. has a sign "Open."',
+        "Two men stand in it.",
+        "红色的杯子。",
+        "旁边有一盏灯。",
+    ]
