@@ -118,8 +118,9 @@ class _PreparedLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         split = ctx.split
-        inputs = [tensor.detach().requires_grad_() for tensor in ctx.saved_tensors[: 1 + split]]
-        weights = ctx.saved_tensors[1 + split :]
+        saved = ctx.saved_tensors  # once: checkpointing does not allow it twice
+        inputs = [tensor.detach().requires_grad_() for tensor in saved[: 1 + split]]
+        weights = saved[1 + split :]
         with torch.enable_grad():
             prepared = ctx.prepare(*inputs)
         features = prepared.detach().to(ctx.dtype)
