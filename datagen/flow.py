@@ -74,11 +74,11 @@ def estimate(summary: RunSummary, total: int | None, run: RunConfig) -> list[str
     """
     if not summary.rows_done:
         return ["no row was done, so nothing can be estimated"]
-    unit, count = ("the whole input", total) if total is not None else ("1,000,000 rows", 1_000_000)
+    what, count = ("the whole input", total) if total is not None else ("a part", 1_000_000)
     share = count / summary.rows_done
     hours = summary.engine_seconds * share / 3600
     lines = [
-        f"{unit} ({count:,} rows): about {duration(hours * 3600 / run.actors)} on {run.actors} "
+        f"{what} ({count:,} rows): about {duration(hours * 3600 / run.actors)} on {run.actors} "
         f"actors ({hours:,.1f} actor-hours), at the rate of these {summary.rows_done} rows; "
         "a full engine is faster"
     ]
