@@ -1,4 +1,4 @@
-"""regions → negatives: other values for one attribute of each phrase, by an LLM, on Ray.
+"""regions → candidates → negatives: an LLM names other values, then a balanced choice is verified.
 
 Example:
     python pipelines/negatives.py --data runs/photos --model Qwen/Qwen2.5-7B-Instruct
@@ -7,11 +7,32 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
 
 from datagen.command import command
 from datagen.dataset import Dataset
-from datagen.negatives.stage import NegativesConfig, NegativesStage
+from datagen.negatives.candidates import CandidatesConfig, CandidatesStage
+from datagen.negatives.stage import NegativesConfig, NegativesStage, count_slots
+from datagen.negatives.verify import VerifierConfig
 from datagen.runner import RunConfig, run_stage
+from datagen.verification.detector import DetectorVerifierConfig
+from datagen.verification.lmm import LmmVerifierConfig
+from datagen.verification.region_score import RegionScoreConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyConfig:
+    """Who looks at the picture; each costs a model."""
+
+    detector: DetectorVerifierConfig | None = None
+    region_score: RegionScoreConfig | None = None
+    lmm: LmmVerifierConfig | None = None
+
+    def chosen(self) -> list[VerifierConfig]:
+        """Those that are configured."""
+        return [v for v in (self.detector, self.region_score, self.lmm) if v is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +41,24 @@ class Config:
 
     data: str
     """The dataset: a folder or URL."""
-    negatives: NegativesConfig
+    candidates: CandidatesConfig
+    negatives: NegativesConfig = field(default_factory=NegativesConfig)
+    verify: Annotated[VerifyConfig, tyro.conf.Suppress] = field(default_factory=VerifyConfig)
+    """In recipes only, since each has a model of its own."""
     run: RunConfig = field(default_factory=RunConfig)
 
 
 def main(config: Config) -> None:
-    """Do the shards that are missing."""
-    print(run_stage(NegativesStage(config.negatives), Dataset(config.data), config.run).line())
+    """Do the shards that are missing, of both tables."""
+    dataset = Dataset(config.data)
+    print(run_stage(CandidatesStage(config.candidates), dataset, config.run).line())
+    stage = NegativesStage(
+        config.negatives,
+        count_slots(dataset),
+        config.verify.chosen(),
+        config.candidates.lexicon,
+    )
+    print(run_stage(stage, dataset, config.run).line())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The data contract: tables, their schemas and rows, shards and how they are committed."""
 
 from datagen.dataset.rows import (
+    Candidate,
+    CandidatesRow,
     CaptionRow,
     ErrorRow,
     GroundedPhrase,
@@ -8,7 +10,9 @@ from datagen.dataset.rows import (
     ImageRow,
     Negative,
     NegativesRow,
+    PhraseSlot,
     RegionRow,
+    Vote,
 )
 from datagen.dataset.schemas import FLOW, SCHEMA_VERSION, SCHEMAS, Table
 from datagen.dataset.store import Dataset, DatasetError
@@ -17,6 +21,8 @@ __all__ = [
     "FLOW",
     "SCHEMAS",
     "SCHEMA_VERSION",
+    "Candidate",
+    "CandidatesRow",
     "CaptionRow",
     "Dataset",
     "DatasetError",
@@ -26,6 +32,8 @@ __all__ = [
     "ImageRow",
     "Negative",
     "NegativesRow",
+    "PhraseSlot",
     "RegionRow",
     "Table",
+    "Vote",
 ]

@@ -82,8 +82,17 @@ class GroundingRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """What a verifier says of a negative: whether it is true of the picture after all."""
+
+    verifier: str
+    is_true: bool
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Negative:
-    """A phrase that differs from the positive in the value of one attribute."""
+    """A phrase that is false of the region and differs from the positive as `change` says."""
 
     text: str
     type: str
@@ -92,16 +101,58 @@ class Negative:
     old: str
     new: str
     checks: list[str] = field(default_factory=list)
+    change: str = "replace"
+    votes: list[Vote] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhraseSlot:
+    """A value of an attribute in a region's phrase."""
+
+    kind: str
+    family: str
+    value: str
+    span_start: int
+    span_end: int
+    noun: str
+    proposed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A phrase that may become a negative, or why it may not: the check that refused it."""
+
+    text: str
+    type: str
+    slot: int
+    span_start: int
+    span_end: int
+    old: str
+    new: str
+    refused_by: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidatesRow:
+    """What the rewriter made of one region's phrase, before anything is chosen."""
+
+    region_id: str
+    image_id: str
+    positive: str
+    slots: list[PhraseSlot] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NegativesRow:
-    """The negatives of one region; an empty list where its phrase has no attribute."""
+    """The negatives of one region; where there are none, `none_because` says why."""
 
     region_id: str
     image_id: str
     positive: str
     negatives: list[Negative] = field(default_factory=list)
+    none_because: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,4 +166,4 @@ class ErrorRow:
     attempts: int
 
 
-Row = ImageRow | CaptionRow | RegionRow | GroundingRow | NegativesRow
+Row = ImageRow | CaptionRow | RegionRow | GroundingRow | CandidatesRow | NegativesRow

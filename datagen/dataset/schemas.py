@@ -20,6 +20,7 @@ class Table(StrEnum):
     CAPTIONS = "captions"
     REGIONS = "regions"
     GROUNDING = "grounding"
+    CANDIDATES = "candidates"
     NEGATIVES = "negatives"
 
 
@@ -33,15 +34,51 @@ def _column(name: str, type_: pa.DataType, description: str, nullable: bool = Fa
 
 _BOX = pa.list_(pa.float32(), 4)
 
+_VOTE = pa.struct(
+    [
+        _column("verifier", pa.string(), "which verifier: another_region, detector, …"),
+        _column("is_true", pa.bool_(), "whether it holds the phrase to be true of the picture"),
+        _column("score", pa.float32(), "how sure it is: the verifier's own scale"),
+    ]
+)
+
 _NEGATIVE = pa.struct(
     [
-        _column("text", pa.string(), "the positive phrase with one attribute changed"),
-        _column("type", pa.string(), "kind of the changed attribute: colour, material, size, …"),
+        _column("text", pa.string(), "the positive phrase, changed so that it is false"),
+        _column("type", pa.string(), "kinds of the changed attributes: colour, colour+size, …"),
         _column("span_start", pa.int32(), "first character of the new value in `text`"),
         _column("span_end", pa.int32(), "one past the last character of the new value in `text`"),
         _column("old", pa.string(), "the value in the positive phrase"),
         _column("new", pa.string(), "the value that replaced it"),
         _column("checks", pa.list_(pa.string()), "names of the checks that this negative passed"),
+        _column("change", pa.string(), "replace, replace_two, swap, other_object, …", True),
+        _column("votes", pa.list_(_VOTE), "what each verifier says of it", True),
+    ]
+)
+
+_SLOT = pa.struct(
+    [
+        _column("kind", pa.string(), "kind of attribute: colour, material, size, …"),
+        _column("family", pa.string(), "its set of the lexicon, by the first value"),
+        _column("value", pa.string(), "the value, as the lexicon has it"),
+        _column("span_start", pa.int32(), "first character of the value in `positive`"),
+        _column("span_end", pa.int32(), "one past its last character in `positive`"),
+        _column("noun", pa.string(), "what the value is said of"),
+        _column("proposed", pa.bool_(), "whether the rewriter names this value for such a noun"),
+    ]
+)
+
+_CANDIDATE = pa.struct(
+    [
+        _column("text", pa.string(), "the positive phrase with something changed"),
+        _column("type", pa.string(), "kind of the changed attribute: colour, material, size, …"),
+        _column("slot", pa.int32(), "number of the slot that is changed; -1 if it is not one"),
+        _column("span_start", pa.int32(), "first character of the new value in `text`"),
+        _column("span_end", pa.int32(), "one past the last character of the new value in `text`"),
+        _column("old", pa.string(), "the value in the positive phrase"),
+        _column("new", pa.string(), "the value that replaced it"),
+        _column("refused_by", pa.string(), "name of the check that it failed", True),
+        _column("reason", pa.string(), "what that check said", True),
     ]
 )
 
@@ -118,12 +155,22 @@ SCHEMAS: dict[Table, pa.Schema] = {
             _column("dropped", pa.list_(pa.string()), "sentences that too few boxes support"),
         ]
     ),
+    Table.CANDIDATES: pa.schema(
+        [
+            _column("region_id", pa.string(), "the region: joins `regions` within the same shard"),
+            _column("image_id", pa.string(), "the image: joins `images` within the same shard"),
+            _column("positive", pa.string(), "the phrase that is true of the region"),
+            _column("slots", pa.list_(_SLOT), "its attributes"),
+            _column("candidates", pa.list_(_CANDIDATE), "phrases to choose from, and refused ones"),
+        ]
+    ),
     Table.NEGATIVES: pa.schema(
         [
             _column("region_id", pa.string(), "the region: joins `regions` within the same shard"),
             _column("image_id", pa.string(), "the image: joins `images` within the same shard"),
             _column("positive", pa.string(), "the phrase that is true of the region"),
             _column("negatives", pa.list_(_NEGATIVE), "phrases that are not, at most 10"),
+            _column("none_because", pa.string(), "why there are none, where there are none", True),
         ]
     ),
 }

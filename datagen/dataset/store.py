@@ -22,6 +22,8 @@ from datagen.dataset.counts import Counts
 from datagen.dataset.files import DatasetError, Files
 from datagen.dataset.lineage import Lineage, differing_fields
 from datagen.dataset.rows import (
+    Candidate,
+    CandidatesRow,
     CaptionRow,
     ErrorRow,
     GroundedPhrase,
@@ -29,8 +31,10 @@ from datagen.dataset.rows import (
     ImageRow,
     Negative,
     NegativesRow,
+    PhraseSlot,
     RegionRow,
     Row,
+    Vote,
 )
 from datagen.dataset.schemas import ERRORS_SCHEMA, SCHEMA_VERSION, SCHEMAS, Table
 
@@ -43,6 +47,7 @@ _ROW_TYPES: dict[Table, type] = {
     Table.CAPTIONS: CaptionRow,
     Table.GROUNDING: GroundingRow,
     Table.REGIONS: RegionRow,
+    Table.CANDIDATES: CandidatesRow,
     Table.NEGATIVES: NegativesRow,
 }
 
@@ -254,10 +259,19 @@ def _typed(record: dict[str, Any]) -> dict[str, Any]:
     if "bbox" in record:
         record["bbox"] = tuple(record["bbox"])
     if "negatives" in record:
-        record["negatives"] = [Negative(**negative) for negative in record["negatives"]]
+        record["negatives"] = [_negative(negative) for negative in record["negatives"]]
+    if "candidates" in record:
+        record["slots"] = [PhraseSlot(**slot) for slot in record["slots"]]
+        record["candidates"] = [Candidate(**candidate) for candidate in record["candidates"]]
     if "phrases" in record:
         record["phrases"] = [GroundedPhrase(**phrase) for phrase in record["phrases"]]
     return record
+
+
+def _negative(record: dict[str, Any]) -> Negative:
+    votes = [Vote(**vote) for vote in record.pop("votes", None) or ()]
+    change = record.pop("change", None) or "replace"  # files from before these columns
+    return Negative(**record, change=change, votes=votes)
 
 
 def _check_version(schema: pa.Schema, path: str) -> None:

@@ -48,7 +48,8 @@ class RegionFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class NegativeFigures:
-    """`valid`: one attribute changed, the kind kept, and not true of the object in the box.
+    """`valid`: not true of the object in the box, and where one attribute was to be replaced, one
+    is changed and the kind kept.
     `false_negative_rate`: true of that object all the same. Both are shares 0..1 of the negatives
     of regions whose box holds an object."""
 
@@ -171,7 +172,8 @@ def _negatives(images: list[_Image]) -> NegativeFigures:
                 is_true = len(said) == 1 and _true_of(said[0], truth)
                 judged += 1
                 true_all_the_same += is_true
-                valid += not is_true and _one_change(positive, said)
+                kept = negative.change != "replace" or _one_change(positive, said)
+                valid += not is_true and kept
     blind = text_only(items)
     return NegativeFigures(
         valid=valid / judged if judged else 0.0,

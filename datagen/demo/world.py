@@ -91,8 +91,11 @@ def mirrored(index: int, position: int) -> bool:
     return (index + position) % 2 == 1
 
 
-def make_scene(split: str, index: int) -> Scene:
+def make_scene(split: str, index: int, *, skewed: bool = False) -> Scene:
     """The scene ``index`` (0 or more) of a split; the same arguments give the same scene.
+
+    ``skewed`` draws kinds and attributes as unevenly as the real world has them: the chance of the
+    n-th is in proportion to 1/n, in an order that each kind has for itself.
 
     Raises ``ValueError`` for an unknown split or a negative index.
     """
@@ -107,7 +110,7 @@ def make_scene(split: str, index: int) -> Scene:
     count = rng.randint(2, 6)
     placed = None
     while placed is None:
-        placed = _place(_choose_objects(rng, count, hard), index, overlap, rng)
+        placed = _place(_choose_objects(rng, count, hard, skewed), index, overlap, rng)
     objects = tuple(
         replace(
             p.what,
@@ -163,12 +166,17 @@ def from_json(text: str) -> Scene:
         raise ValueError(f"not the truth of a scene ({error}): {text[:80]!r}") from error
 
 
-def _choose_objects(rng: random.Random, count: int, hard: bool) -> list[SceneObject]:
+def _choose_objects(
+    rng: random.Random, count: int, hard: bool, skewed: bool = False
+) -> list[SceneObject]:
     nowhere = (0.0, 0.0, 0.0, 0.0)
-    chosen = [
-        SceneObject(kind, rng.choice(COLOURS), rng.choice(FINISHES), rng.choice(SIZES), nowhere)
-        for kind in rng.sample(KINDS, count)
-    ]
+    if skewed:
+        chosen = _skewed_objects(rng, count)
+    else:
+        chosen = [
+            SceneObject(kind, rng.choice(COLOURS), rng.choice(FINISHES), rng.choice(SIZES), nowhere)
+            for kind in rng.sample(KINDS, count)
+        ]
     if hard:  # the last object, or two of a large scene, become near-twins of the first
         twins = 2 if count >= 4 and rng.random() < 0.3 else 1
         options = [("colour", COLOURS), ("finish", FINISHES), ("size", SIZES)]
@@ -178,6 +186,29 @@ def _choose_objects(rng: random.Random, count: int, hard: bool) -> list[SceneObj
             chosen[-position] = SceneObject(**{**asdict(chosen[0]), name: other, "bbox": nowhere})
         rng.shuffle(chosen)
     return chosen
+
+
+def _skewed_objects(rng: random.Random, count: int) -> list[SceneObject]:
+    kinds: list[str] = []
+    while len(kinds) < count:
+        kind = _zipf(rng, KINDS, "kinds")
+        if kind not in kinds:
+            kinds.append(kind)
+    return [
+        SceneObject(
+            kind,
+            _zipf(rng, COLOURS, f"{kind}/colours"),
+            _zipf(rng, FINISHES, f"{kind}/finishes"),
+            _zipf(rng, SIZES, f"{kind}/sizes"),
+            (0.0, 0.0, 0.0, 0.0),
+        )
+        for kind in kinds
+    ]
+
+
+def _zipf(rng: random.Random, values: tuple[str, ...], order: str) -> str:
+    ranked = random.Random(order).sample(values, len(values))
+    return rng.choices(ranked, [1 / (rank + 1) for rank in range(len(ranked))])[0]
 
 
 def _place(

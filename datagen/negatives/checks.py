@@ -1,42 +1,48 @@
-"""Cheap checks of a negative: each says what is wrong with it, or nothing."""
+"""Checks of a negative without a model: each says what is wrong with it, or nothing."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
-from datagen.dataset import Negative
-from datagen.negatives.lexicon import Lexicon
+from datagen.negatives.drafts import ADD, ASPECTS, OTHER_OBJECT, SWAP, Draft, article_for
+from datagen.negatives.lexicon import COLOUR, NOUN_KINDS, Lexicon
 from datagen.negatives.slots import Slot
 
 _ARTICLE = re.compile(r"\b(an?) ([\w-]+)", re.IGNORECASE)
+_ARTICLES = re.compile(r"\ban? ", re.IGNORECASE)
 _LEADING_ARTICLE = re.compile(r"^(an?|the) ")
-_SOUNDS_CONSONANT = re.compile(r"(uni([^nm]|$)|use|eu|one\b|ewe)")
-_SOUNDS_VOWEL = re.compile(r"(hour|honest|heir)")
+_DOUBLED = re.compile(r"\b(\w+) \1\b", re.IGNORECASE)
+_NEXT_WORD = re.compile(r"\W*([\w-]+)")
+_AFTER_OF = re.compile(r"\bof\s+$", re.IGNORECASE)
+MAX_LENGTH_RATIO = 1.7
+"""Characters of the longer of positive and negative by those of the shorter."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Context:
-    """What a negative is held against.
+    """What a region's negatives are held against; `keep` remembers those that were good.
 
-    `slots` are all slots of the positive, `earlier` the texts of the negatives kept so far,
-    `others` the phrases of the image's other regions.
+    Args:
+        slots: all slots of the positive.
+        others: phrases of the image's other regions.
     """
 
     positive: str
     slots: Sequence[Slot]
-    earlier: Sequence[str]
-    others: Sequence[str]
     lexicon: Lexicon
+    others: Iterable[str] = ()
+    seen: set[str] = field(default_factory=set)
+    names: frozenset[str] = field(init=False)
 
+    def __post_init__(self) -> None:
+        self.seen.add(normal(self.positive))
+        object.__setattr__(self, "names", frozenset(map(normal, self.others)))
 
-def article_for(word: str) -> str:
-    """`a` or `an`, by how the word probably sounds."""
-    lower = word.lower()
-    if _SOUNDS_VOWEL.match(lower):
-        return "an"
-    return "an" if lower[:1] in set("aeiou") and not _SOUNDS_CONSONANT.match(lower) else "a"
+    def keep(self, draft: Draft) -> None:
+        """The draft is one of the region's negatives: its like is a duplicate from here on."""
+        self.seen.add(normal(draft.text))
 
 
 def normal(phrase: str) -> str:
@@ -44,53 +50,138 @@ def normal(phrase: str) -> str:
     return _LEADING_ARTICLE.sub("", " ".join(phrase.lower().split()).rstrip("."))
 
 
-def one_aspect(negative: Negative, context: Context) -> str | None:
-    """Only the value differs (and the article that goes with it)."""
-    text = negative.text[: negative.span_start] + negative.old + negative.text[negative.span_end :]
-    same = _without_articles(text) == _without_articles(context.positive)
-    return None if same else f"more than {negative.old!r} was changed"
-
-
-def not_synonym(negative: Negative, context: Context) -> str | None:
-    """The new value means something else than the old one, and than the phrase's others."""
-    for slot in context.slots:
-        same_kind = slot.kind == negative.type
-        if same_kind and context.lexicon.alike(slot.value, negative.new.lower()):
-            return f"{negative.new!r} is too near to {slot.value!r}"
+def aspects(draft: Draft, context: Context) -> str | None:
+    """Exactly the intended number of attributes was changed, and nothing else: not the object."""
+    if draft.change == OTHER_OBJECT:
+        return None
+    if draft.change != ADD and any(edit.slot is None for edit in draft.edits):
+        return "something that is no attribute was changed"
+    kinds = {edit.slot.kind for edit in draft.edits if edit.slot}
+    if kinds & NOUN_KINDS:
+        return "the object or a part of it was replaced"
+    wanted = ASPECTS[draft.change]
+    if len({edit.slot for edit in draft.edits}) != wanted:
+        return f"{len(draft.edits)} attributes were changed and not {wanted}"
+    for edit in draft.edits:
+        kind = _kind(draft.new(edit).lower(), context.lexicon)
+        if edit.slot and kind not in (None, edit.slot.kind):
+            return f"{draft.new(edit)!r} is no {edit.slot.kind}"
+    if _rest(draft.text, [(e.new_start, e.new_end) for e in draft.edits]) != _rest(
+        draft.positive, [(e.start, e.end) for e in draft.edits]
+    ):
+        return "more than the attribute was changed"
     return None
 
 
-def article(negative: Negative, context: Context) -> str | None:
-    """The article before the new value agrees with it."""
-    for match in _ARTICLE.finditer(negative.text):
-        if match.start(2) == negative.span_start and match[1].lower() != article_for(match[2]):
+def not_synonym(draft: Draft, context: Context) -> str | None:
+    """Each new value means something else than the old one, and than the noun's others."""
+    for edit in draft.edits:
+        if edit.slot is None or draft.change == OTHER_OBJECT:
+            continue
+        new, kind = draft.new(edit).lower(), edit.slot.kind
+        if context.lexicon.alike(draft.old(edit).lower(), new, kind):
+            return f"{new!r} is too near to {draft.old(edit)!r}"
+        if draft.change == SWAP:
+            continue
+        for slot in context.slots:
+            same = slot.kind == kind and slot.noun == edit.slot.noun and slot != edit.slot
+            if same and context.lexicon.alike(slot.surface(context.positive), new, kind):
+                return f"{new!r} is too near to {slot.value!r}, which the {slot.noun} is as well"
+    return None
+
+
+def grammar(draft: Draft, context: Context) -> str | None:
+    """Articles agree, no word comes twice, and what stands after "of" can stand there."""
+    places = {edit.new_start for edit in draft.edits}
+    for match in _ARTICLE.finditer(draft.text):
+        if match.start(2) in places and match[1].lower() != article_for(match[2]):
             return f"{match[0]!r} has the wrong article"
+    doubled = _DOUBLED.search(draft.text)
+    if doubled and not _DOUBLED.search(draft.positive):
+        return f"{doubled[0]!r} says a word twice"
+    for edit in draft.edits:
+        before = draft.text[: edit.new_start]
+        if draft.new(edit).lower() in context.lexicon.after_of and _AFTER_OF.search(before):
+            return f"'of {draft.new(edit)}' is no English"
     return None
 
 
-def distinct(negative: Negative, context: Context) -> str | None:
+def plausible(draft: Draft, context: Context) -> str | None:
+    """The noun can have the value ("a wooden pizza" is not), and it makes no other name of it."""
+    if draft.change == OTHER_OBJECT:
+        return None
+    for edit in draft.edits:
+        new = draft.new(edit).lower()
+        if edit.slot and not context.lexicon.fits(edit.slot.kind, new, edit.slot.noun):
+            return f"a {edit.slot.noun} is not {new}"
+        following = _NEXT_WORD.match(draft.text, edit.new_end)
+        if following and following[1].lower() in context.lexicon.not_before.get(new, ()):
+            return f"'{new} {following[1]}' is the name of something else"
+    return None
+
+
+def same_form(draft: Draft, context: Context) -> str | None:
+    """Case, final punctuation and length class are those of the positive."""
+    positive, text = draft.positive, draft.text
+    if positive[:1].isupper() != text[:1].isupper() or positive.isupper() != text.isupper():
+        return "it is written in another case"
+    if _end(positive) != _end(text):
+        return "it ends in other punctuation"
+    words = abs(text.count(" ") - positive.count(" "))
+    long, short = max(len(text), len(positive)), max(1, min(len(text), len(positive)))
+    if words > 1 + len(draft.edits) or (long > MAX_LENGTH_RATIO * short and long - short > 12):
+        return "its length is of another class"
+    return None
+
+
+def distinct(draft: Draft, context: Context) -> str | None:
     """It is neither the positive nor an earlier negative."""
-    known = {normal(text) for text in (context.positive, *context.earlier)}
-    return "the text is there already" if normal(negative.text) in known else None
+    return "the text is there already" if normal(draft.text) in context.seen else None
 
 
-def not_another_region(negative: Negative, context: Context) -> str | None:
+def not_another_region(draft: Draft, context: Context) -> str | None:
     """It is not what another region of the same image is called."""
-    names = {normal(text) for text in context.others}
-    return "it names another region of the image" if normal(negative.text) in names else None
+    same = normal(draft.text) in context.names
+    return "it names another region of the image" if same else None
 
 
-CHECKS: dict[str, Callable[[Negative, Context], str | None]] = {
+Check = Callable[[Draft, Context], str | None]
+CHECKS: dict[str, Check] = {
     check.__name__: check
-    for check in (one_aspect, not_synonym, article, distinct, not_another_region)
+    for check in (
+        aspects,
+        not_synonym,
+        grammar,
+        plausible,
+        same_form,
+        distinct,
+        not_another_region,
+    )
 }
 
 
-def failures(negative: Negative, context: Context) -> dict[str, str]:
-    """Name and reason of each check that a negative fails; empty for a good one."""
-    reasons = {name: check(negative, context) for name, check in CHECKS.items()}
-    return {name: reason for name, reason in reasons.items() if reason}
+def first_failure(draft: Draft, context: Context) -> tuple[str, str] | None:
+    """Name and reason of the first check that a draft fails; None for a good one."""
+    for name, check in CHECKS.items():
+        reason = check(draft, context)
+        if reason:
+            return name, reason
+    return None
 
 
-def _without_articles(text: str) -> str:
-    return re.sub(r"\ban? ", "", text.lower())
+def _kind(value: str, lexicon: Lexicon) -> str | None:
+    return COLOUR if lexicon.split_shade(value)[0] else lexicon.kind_of(value)
+
+
+def _end(text: str) -> str:
+    return text[-1:] if not text[-1:].isalnum() else ""
+
+
+def _rest(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The text without the spans and without articles."""
+    parts, cursor = [], 0
+    for start, end in sorted(spans):
+        parts.append(text[cursor:start])
+        cursor = end
+    parts.append(text[cursor:])
+    return _ARTICLES.sub("", "\0".join(parts).lower()).rstrip(".,;!? ")

@@ -35,20 +35,43 @@ def test_near_values_do_not_replace_each_other(lexicon):
     assert {"red", "green", "white"} <= set(lexicon.others("blue"))
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("maroon", "dark red", True),
+        ("light brown", "beige", True),
+        ("light gray", "gray", True),
+        ("dark blue", "navy blue", True),
+        ("light blue", "dark blue", False),
+        ("pale blue", "light blue", True),
+        ("dark green", "light red", False),
+        ("dark gray", "white", False),
+    ],
+)
+def test_shades_that_cannot_be_told_apart(lexicon, one, other, alike):
+    assert lexicon.alike(one, other) == lexicon.alike(other, one) == alike
+
+
+def test_a_noun_has_only_what_fits_it(lexicon):
+    assert lexicon.others("wooden", noun="pizza") == ()
+    assert "ceramic" not in lexicon.others("cotton", noun="shirt")
+    assert "ceramic" in lexicon.others("glass", noun="bowls")
+
+
 def test_values_stay_in_their_set(lexicon):
     assert lexicon.others("open") == ("closed",)
     assert lexicon.others("wet") == ("dry",)
 
 
 def test_a_value_with_two_senses_allows_one_negative(lexicon):
-    assert set(lexicon.others("short")) == {"tall", "long"}
-    assert lexicon.room("short") == 1
+    assert lexicon.others("short") == ("tall",)
+    assert lexicon.others("short", noun="hair") == ("long",)
+    assert lexicon.others("old", noun="man") == ("young", "middle-aged")
 
 
 def test_what_is_no_value_has_no_others(lexicon):
     assert lexicon.kind_of("dog") is None
     assert lexicon.others("dog") == ()
-    assert lexicon.room("dog") == 0
 
 
 def test_no_value_of_the_file_lacks_others_or_replaces_itself(lexicon):
@@ -76,6 +99,7 @@ def test_users_can_bring_their_own(tmp_path):
         ({"kinds": {"a": [[["red"], ["blue"]]], "b": [[["red"], ["dry"]]]}}, "'red' is both"),
         ({"kinds": {"a": [[["r(ed"], ["blue"]]]}}, "lower-case words"),
         ({"colours": []}, "kinds"),
+        ({"kinds": {"a": [[[True], ["blue"]]]}}, "string"),
     ],
 )
 def test_faulty_files_are_named_with_their_fault(tmp_path, content, message):

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import re
 
 import pytest
@@ -7,15 +8,19 @@ from datagen.engines.chat import ChatReply
 from datagen.engines.errors import RequestError
 from datagen.engines.prompts import Prompt
 from datagen.negatives.lexicon import load_lexicon
-from datagen.negatives.rewriter import SlotRewriter
+from datagen.negatives.rewriter import ASKED, FreeRewriter, Phrase, SlotRewriter
 from datagen.negatives.slots import Slot
 
 LEXICON = load_lexicon()
 PROMPT = Prompt(
-    name="p", version=1, text="Rules.\n{kind} of {noun}, not {old}:", hash="", max_tokens=9,
+    name="p", version=1, text="Rules.\n{kind} of {noun}:", hash="", max_tokens=9, temperature=0.0
+)
+FREE = Prompt(
+    name="f", version=1, text="Rules.\n{count} of {phrase}:", hash="", max_tokens=9,
     temperature=0.0,
 )  # fmt: skip
 RED_MUG = Slot("colour", "red", 2, 5, "mug")
+PHRASE = Phrase("row", "a red mug", (RED_MUG,))
 
 
 class Scripted:
@@ -28,78 +33,76 @@ class Scripted:
     async def chat(self, request):
         self.requests.append(request)
         await asyncio.sleep(0)
-        groups = re.findall(r"\(([^)]*)\)", request.structure.regex)
-        text = ", ".join(group.split("|")[-1] for group in groups)
         if self.faults:
             fault = self.faults.pop(0)
             if isinstance(fault, Exception):
                 raise fault
             text = fault
+        else:
+            groups = re.findall(r"\(([^)]*)\)", request.structure.regex)
+            text = ", ".join(group.split("|")[-1] for group in groups)
         return ChatReply(text=text, finish_reason="stop", prompt_tokens=1, output_tokens=1)
 
     async def close(self):
         pass
 
 
-def ask(engine, *calls):
+def rewrite(engine, *phrases):
     async def run():
         rewriter = SlotRewriter(engine, PROMPT, LEXICON)
         return await asyncio.gather(
-            *(rewriter.values(*call) for call in calls), return_exceptions=True
+            *(rewriter.rewrite(phrase) for phrase in phrases), return_exceptions=True
         )
 
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("count", [1, 5, 10, 20, 50])
-@pytest.mark.parametrize("row", ["a", "b", "c", "d"])
-def test_values_are_distinct_and_admissible(count, row):
-    (values,) = ask(Scripted(), (RED_MUG, count, row))
-    assert len(set(values)) == len(values) >= min(count, len(LEXICON.others("red")))
+def test_drafts_are_distinct_and_admissible():
+    (found,) = rewrite(Scripted(), PHRASE)
+    values = [draft.new(draft.edits[0]) for draft in found.drafts]
+    assert len(set(values)) == len(values) >= ASKED - 2
     assert set(values) <= set(LEXICON.others("red"))
+    assert all(draft.positive == "a red mug" for draft in found.drafts)
 
 
-def test_the_structure_allows_nothing_else():
+def test_the_structure_allows_values_and_nothing_else():
     engine = Scripted()
-    (values,) = ask(engine, (RED_MUG, 5, "row"))
-    regex = engine.requests[0].structure.regex
-    assert re.fullmatch(regex, ", ".join(values[:5]))
-    assert not re.fullmatch(regex, "red, crimson, scarlet, maroon, ruby")
-    words = re.findall(r"[a-z -]+", regex.replace(", ", "|"))
-    assert sorted(words) == sorted(LEXICON.others("red"))  # each value in one group only
+    rewrite(engine, PHRASE)
+    for request in engine.requests:
+        words = re.findall(r"[a-z -]+", request.structure.regex.replace(", ", "|"))
+        assert sorted(words) == sorted(LEXICON.family("red"))  # each value in one group only
+        assert request.structure.regex.count("(") == ASKED
 
 
-def test_constant_text_comes_first_and_the_slot_last():
+def test_the_question_does_not_hold_the_true_value():
     engine = Scripted()
-    ask(engine, (RED_MUG, 5, "row"))
-    assert engine.requests[0].system == "Rules."
-    assert engine.requests[0].text == "colour of mug, not red:"
+    blue = Phrase("row", "a blue mug", (Slot("colour", "blue", 2, 6, "mug"),))
+    rewrite(engine, PHRASE, blue)
+    assert {request.text for request in engine.requests} == {"colour of mug:"}
+    assert all(request.system == "Rules." for request in engine.requests)
+    assert len(engine.requests) == 3  # its variants, for both phrases together
 
 
-def test_equal_questions_are_asked_once_whatever_the_phrase():
-    engine = Scripted()
-    elsewhere = Slot("colour", "crimson", 30, 37, "mug")
-    answers = ask(engine, (RED_MUG, 5, "row"), (elsewhere, 5, "row"), (RED_MUG, 5, "row"))
-    assert len(engine.requests) == 1
-    assert answers[0] == answers[1] == answers[2]
-
-
-def test_rows_differ_in_few_variants():
-    engine = Scripted()
-    answers = ask(engine, *((RED_MUG, 5, f"row {i}") for i in range(50)))
-    assert 1 < len({tuple(a[:5]) for a in answers}) <= 4
-    assert len(engine.requests) <= 4
+def test_whether_the_true_value_is_among_those_that_are_proposed():
+    proposed = {}
+    for colour in LEXICON.family("red"):
+        slot = Slot("colour", colour, 2, 2 + len(colour), "mug")
+        (found,) = rewrite(Scripted(), Phrase("row", f"a {colour} mug", (slot,)))
+        proposed[colour] = slot in found.proposed
+    assert 0 < sum(proposed.values()) < len(proposed)
 
 
 def test_nothing_is_asked_where_there_is_no_choice():
     engine = Scripted()
-    (values,) = ask(engine, (Slot("state", "open", 2, 6, "door"), 1, "row"))
-    assert values == ["closed"]
+    slot = Slot("state", "open", 3, 7, "door")
+    (found,) = rewrite(engine, Phrase("row", "an open door", (slot,)))
+    assert [draft.text for draft in found.drafts] == ["a closed door"]
+    assert found.proposed == {slot}
     assert engine.requests == []
 
 
 def test_an_answer_outside_the_structure_is_an_error_of_the_request():
-    (error,) = ask(Scripted("blue, gre"), (RED_MUG, 5, "row"))
+    (error,) = rewrite(Scripted("blue, gre"), PHRASE)
     assert isinstance(error, RequestError)
     assert "blue, gre" in str(error)
 
@@ -108,19 +111,44 @@ def test_a_failed_question_is_asked_again_by_the_next_row():
     async def run():
         rewriter = SlotRewriter(Scripted(RequestError("refused")), PROMPT, LEXICON)
         with pytest.raises(RequestError):
-            await rewriter.values(RED_MUG, 5, "row")
-        return await rewriter.values(RED_MUG, 5, "row")
+            await rewriter.rewrite(PHRASE)
+        return await rewriter.rewrite(PHRASE)
 
-    assert len(asyncio.run(run())) >= 5
+    assert asyncio.run(run()).drafts
 
 
 def test_a_row_that_gives_up_leaves_the_answer_to_the_others():
     async def run():
         rewriter = SlotRewriter(Scripted(), PROMPT, LEXICON)
-        leaver = asyncio.create_task(rewriter.values(RED_MUG, 5, "row"))
-        stayer = asyncio.create_task(rewriter.values(RED_MUG, 5, "row"))
+        leaver = asyncio.create_task(rewriter.rewrite(PHRASE))
+        stayer = asyncio.create_task(rewriter.rewrite(PHRASE))
         await asyncio.sleep(0)
         leaver.cancel()
         return await stayer
 
-    assert len(asyncio.run(run())) >= 5
+    assert asyncio.run(run()).drafts
+
+
+def free(*answers):
+    async def run():
+        engine = Scripted(*answers)
+        return await FreeRewriter(engine, FREE, count=3).rewrite(PHRASE), engine.requests
+
+    return asyncio.run(run())
+
+
+def test_free_rewriting_asks_for_whole_phrases_in_one_request():
+    texts = ["a blue mug", "a red cup", "an orange mug"]
+    found, requests = free(json.dumps(texts))
+    assert [draft.text for draft in found.drafts] == texts
+    assert requests[0].text == "3 of a red mug:"
+    assert json.loads(requests[0].structure.json_schema)["minItems"] == 3
+    blue, cup, orange = found.drafts
+    assert blue.edits[0].slot == RED_MUG
+    assert (cup.old(cup.edits[0]), cup.edits[0].slot) == ("mug", None)
+    assert (orange.old(orange.edits[0]), orange.new(orange.edits[0])) == ("red", "orange")
+
+
+def test_an_answer_that_was_cut_off_is_an_error_of_the_request():
+    with pytest.raises(RequestError, match="cut off"):
+        free('["a blue mug", "a gre')

@@ -27,6 +27,7 @@ def test_rows_of_each_view(data: Path):
         "captions": 6,
         "regions": 18,
         "grounding": 0,
+        "candidates": 0,
         "negatives": 18,
         "errors": 3,
         "shards": 8,
