@@ -16,6 +16,7 @@ from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 from datagen.demo.captioner_data import ATTRIBUTES, CELLS, MAX_OBJECTS, Batch
 from datagen.demo.captioner_model import IMAGE_SIDE, IMAGE_TOKENS, image_features
 
+CELL_WEIGHT = 0.3  # of the cell labels' loss beside the caption's
 EMPTY_WEIGHT = 0.2  # most cells are empty: their share of the kind's loss is lowered
 
 
@@ -113,28 +114,45 @@ class StepLosses:
     cells: float
 
 
-def train_step(
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training: the vision tower learns, or the words, or both together."""
+
+    name: str
+    steps: int
+    batch: int
+    rate: float
+    learns_vision: bool
+    learns_words: bool
+
+
+def stage_loss(
     model: Idefics3ForConditionalGeneration,
     head: CellHead,
     batch: Batch,
-    prompt: TrainedPrompt | None,
-    optimizers: list[torch.optim.Optimizer],
-    cell_weight: float,
+    prompt: TrainedPrompt,
+    stage: Stage,
     pad: int,
-) -> StepLosses:
-    """One update. Without a prompt only the vision tower learns, from the cell labels."""
+) -> tuple[torch.Tensor, StepLosses]:
+    """The loss to follow in this stage, and its parts."""
+    said = torch.tensor(float("nan"))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        features = image_features(model, batch.pixels)
-        cells = head(features, batch)
-        loss = cell_weight * cells
-        said = torch.tensor(float("nan"))
-        if prompt is not None:
+        with torch.set_grad_enabled(stage.learns_vision):
+            features = image_features(model, batch.pixels)
+            cells = head(features, batch)
+        if stage.learns_words:
             said = caption_loss(model, features, batch, prompt, pad)
-            loss = loss + said
+    parts = StepLosses(said.item(), cells.item())
+    if not stage.learns_words:
+        return cells, parts
+    return (said + CELL_WEIGHT * cells if stage.learns_vision else said), parts
+
+
+def train_step(loss: torch.Tensor, optimizers: list[torch.optim.Optimizer]) -> None:
+    """One update of everything that the optimizers hold, with the gradient's norm at most 1."""
     loss.backward()
     parameters = [p for o in optimizers for g in o.param_groups for p in g["params"]]
     nn.utils.clip_grad_norm_(parameters, 1.0)
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    return StepLosses(said.item(), cells.item())

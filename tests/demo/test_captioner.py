@@ -46,8 +46,8 @@ def test_shipped_files_are_small_and_have_a_card():
 def test_training_from_nothing_writes_a_folder_that_captions(tmp_path, monkeypatch, capsys):
     command = [
         "tiny_captioner", "--output", str(tmp_path / "model"), "--work", str(tmp_path / "work"),
-        "--scenes", "64", "--batch", "4", "--vision-steps", "1", "--joint-steps", "2",
-        "--validation", "2",
+        "--scenes", "64", "--batch", "2", "--vision-steps", "1", "--words-steps", "1",
+        "--joint-steps", "2", "--validation", "2",
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", command)
     tiny_captioner.main()
