@@ -70,7 +70,10 @@ class HuggingFaceExporter(Exporter):
         schema = _COLUMNS.with_metadata({"huggingface": json.dumps({"info": features()})})
 
         def fill(file: IO[bytes]) -> None:
-            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            # No dictionaries and small pages: pictures are all different, and large.
+            with pq.ParquetWriter(
+                file, schema, compression="zstd", use_dictionary=False, write_batch_size=16
+            ) as writer:
                 while some := [_row(r) for r in itertools.islice(records, GROUP_ROWS)]:
                     writer.write_table(pa.Table.from_pylist(some, schema))
 

@@ -26,7 +26,7 @@ from datagen.images.sources.base import Found, Part, Source
 
 FOLDER = "_index/source"
 PIECE_ROWS = 1 << 16
-PIECE_BYTES = 32 << 20
+PIECE_BYTES = 16 << 20
 GROUP_ROWS = 2048
 _SCHEMA = pa.schema(
     [

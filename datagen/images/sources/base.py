@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, ClassVar
 
-from datagen.errors import UserError
+from datagen.dataset import DatasetError
 from datagen.images.sources.location import FetchError, Location, download, read_whole
 from datagen.stage import Item, RowError
 
@@ -26,7 +26,7 @@ WEB = ("http://", "https://")
 _INLINE_LIMIT = 1_000_000
 
 
-class SourceError(UserError):
+class SourceError(DatasetError):
     """Nothing can be read from the source; the message says what was expected there."""
 
 

@@ -80,7 +80,7 @@ class ParquetSource(Source):
             file = self.location.open(part.file)
         except FetchError as error:
             raise SourceError(f"{error}, but the import was planned with it.") from None
-        with file, pq.ParquetFile(file, buffer_size=READ_BYTES) as parquet:
+        with file, pq.ParquetFile(file, buffer_size=READ_BYTES, pre_buffer=False) as parquet:
             if parquet.metadata.num_rows < part.stop:
                 raise SourceError(
                     f"{self.location.uri(part.file)} has {parquet.metadata.num_rows:,} rows, fewer "
