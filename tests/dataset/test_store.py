@@ -1,5 +1,8 @@
 """A dataset keeps what it is given, shows a shard whole or not at all, and guards its settings."""
 
+import errno
+import os
+
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +20,7 @@ from datagen.dataset import (
     RegionRow,
     Table,
 )
+from datagen.dataset.files import StorageError
 from datagen.dataset.lineage import Lineage
 
 LINEAGE = Lineage(stage="negatives", settings={"engine": {"model": "tiny"}, "per_region": 10})
@@ -151,3 +155,38 @@ def test_a_dataset_may_be_a_url(tmp_path):
     commit(dataset, [negatives_row()])
     assert dataset.shards(Table.NEGATIVES) == [0]
     assert (tmp_path / "negatives" / "part-000000.parquet").is_file()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "No space left for .*captions/part-000000.parquet: free some"),
+        (errno.EDQUOT, "No space left"),
+        (errno.EROFS, "cannot be written .*choose another folder"),
+        (errno.EACCES, "cannot be written .*choose another folder"),
+        (errno.EIO, "Cannot write .*mend that"),
+    ],
+)
+def test_a_write_that_fails_says_why_and_leaves_nothing(tmp_path, monkeypatch, code, words):
+    dataset = Dataset(str(tmp_path))
+    dataset.commit(Table.CAPTIONS, 1, [], lineage=LINEAGE, rows_in=0)
+    before = sorted((tmp_path / "captions").iterdir())
+
+    def fail(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("datagen.dataset.files.os.fsync", fail)
+    with pytest.raises(StorageError, match=words):
+        dataset.commit(Table.CAPTIONS, 0, [], lineage=LINEAGE, rows_in=0)
+    assert sorted((tmp_path / "captions").iterdir()) == before
+
+
+def test_what_a_dead_writer_left_is_swept_and_what_is_being_written_is_not(tmp_path):
+    folder = tmp_path / "captions"
+    folder.mkdir()
+    old, new = folder / ".part-000000.parquet.a.tmp", folder / ".part-000001.parquet.b.tmp"
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    Dataset(str(tmp_path)).files.sweep("captions")
+    assert list(folder.iterdir()) == [new]
