@@ -131,6 +131,7 @@ class TwoNodes:
         # A folder of its own, else any ray.init() on this machine would join this cluster.
         self._before = os.environ.get("RAY_TMPDIR")
         os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="cr-")  # short: sockets lie in it
+        os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # for busy machines
         arguments = {"num_cpus": 1, "include_dashboard": False}
         self.cluster = Cluster(initialize_head=True, head_node_args=arguments)
         self.second = self.cluster.add_node(num_cpus=1)
