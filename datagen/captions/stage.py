@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from datagen.captions.checks import Asked, Checked, check_caption
 from datagen.captions.hints import columns_of, constant, fill, hints_of
-from datagen.captions.language import LANGUAGES
 from datagen.dataset import CaptionRow, Dataset, Table
 from datagen.dataset.lineage import Lineage
 from datagen.engines.chat import ChatEngine, ChatReply, ChatRequest, Sampling, Usage
@@ -19,6 +17,8 @@ from datagen.engines.open import open_engine
 from datagen.engines.prompts import Prompt, PromptError, load_prompt
 from datagen.images.decode import decode
 from datagen.stage import Item, RowError, Stage
+from datagen.texts.checks import Asked, Checked, check_caption
+from datagen.texts.language import LANGUAGES
 
 RETRY_TEMPERATURE = 0.7
 """Lowest temperature of a second attempt: at 0, another seed would change nothing."""

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from datagen.captions.checks import Asked, check_caption
-from datagen.captions.language import is_in
-from datagen.captions.mend import sentences
 from datagen.engines.prompts import load_prompt
+from datagen.texts.checks import Asked, check_caption
+from datagen.texts.language import is_in
+from datagen.texts.mend import sentences
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = yaml.safe_load(Path(__file__).with_name("caption_samples.yaml").read_text("utf-8"))

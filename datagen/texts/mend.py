@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from datagen.captions.language import unquoted
+from datagen.texts.language import unquoted
 
 _PICTURE = r"(?:image|picture|photo|photograph|photography|snapshot|painting|illustration|scene)"
 _THE = rf"(?:the|this|that)\s+(?:overall\s+|whole\s+|entire\s+)?{_PICTURE}"

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from datagen.captions.language import is_in, unquoted
-from datagen.captions.mend import mend
+from datagen.texts.language import is_in, unquoted
+from datagen.texts.mend import mend
 
 LOOPS = ((8, 3, 0), (5, 4, 25))
 """A loop: so many words in a row come so often, and at least once in so many words (0: any)."""
