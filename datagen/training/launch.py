@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from datagen.errors import UserError
 from datagen.training.config import TrainConfig
 from datagen.training.folder import import_folder, is_dataset
 from datagen.training.loop import Evaluate, TrainResult, train
+
+_RESULT = "ray.json"
 
 
 def launch(config: TrainConfig, evaluate: Evaluate | None = None) -> TrainResult:
@@ -76,27 +79,18 @@ def _with_ray(config: TrainConfig, evaluate: Evaluate | None) -> TrainResult:
         run_config=RunConfig(name="ray", storage_path=str(Path(config.output).absolute())),
     )
     try:
-        found: Any = trainer.fit().metrics
+        trainer.fit()
     except Exception as error:
         raise UserError(f"Training with Ray failed: {error}") from error
-    model = Path(config.output) / "model"
-    return TrainResult(
-        model=model,
-        steps=found["steps"],
-        seconds=found["seconds"],
-        images_per_second=found["images_per_second"],
-    )
+    output = Path(config.output)
+    found = json.loads((output / _RESULT).read_text(encoding="utf-8"))
+    return TrainResult(model=output / "model", **found)
 
 
 def _ray_worker(settings: dict[str, Any]) -> None:
-    from ray import train as ray_train
-
     job: _Job = settings["job"]
     result = train(job.config, job.evaluate)
-    ray_train.report(
-        {
-            "steps": result.steps,
-            "seconds": result.seconds,
-            "images_per_second": result.images_per_second,
-        }
-    )
+    if dist.get_rank() == 0:  # Ray hands back what comes with its own checkpoints alone
+        found = asdict(result)
+        del found["model"]
+        (Path(job.config.output) / _RESULT).write_text(json.dumps(found), encoding="utf-8")

@@ -47,8 +47,10 @@ def _add_adapters(model: FGCLIP, config: ModelConfig) -> None:
     except ImportError:
         raise UserError("LoRA needs peft: pip install peft") from None
     lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=_ADAPTED)
-    scales = {id(p) for name, p in model.named_parameters() if name.startswith("logit_scale")}
-    inject_adapter_in_model(lora, model)  # freezes all but the adapters
     for parameter in model.parameters():
-        if id(parameter) in scales:
+        parameter.requires_grad_(False)
+    for tower in (model.vision_model, model.text_model):
+        inject_adapter_in_model(lora, tower)
+    for name, parameter in model.named_parameters():
+        if name.startswith("logit_scale"):
             parameter.requires_grad_(True)

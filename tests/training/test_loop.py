@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from datagen.demo.truth_tables import write_truth_dataset
+from datagen.errors import UserError
 from datagen.training import loop
 from datagen.training.config import ModelConfig, OptimConfig, TrainConfig
 from datagen.training.data import DataConfig
@@ -117,6 +118,80 @@ def test_a_trained_model_is_the_start_of_another(config, tmp_path):
     still = replace(second, optim=replace(second.optim, learning_rate=0.0))
     before, after = weights(first.model), weights(train(still).model)
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def changed(before, after):
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_a_frozen_tower_stays_as_it_is(config, tmp_path):
+    first = train(config)
+    sizes = ModelConfig(init=str(first.model), freeze=("vision",))
+    second = train(replace(config, model=sizes, output=str(tmp_path / "second")))
+    names = changed(weights(first.model), weights(second.model))
+    assert names and not any(name.startswith(("vision", "visual")) for name in names)
+
+
+def test_adapters_train_resume_and_end_as_plain_weights(config, tmp_path, monkeypatch):
+    first = train(config)
+    sizes = ModelConfig(init=str(first.model), lora_rank=2)
+    base = replace(config, model=sizes)
+    result = train(replace(base, output=str(tmp_path / "whole")))
+    found = weights(result.model)
+    assert found.keys() == weights(first.model).keys()
+    names = changed(weights(first.model), found)
+    linear = ("_proj.weight", "fc1.weight", "fc2.weight")
+    assert names and all(("layers" in n and n.endswith(linear)) or "scale" in n for n in names)
+    cut = replace(base, output=str(tmp_path / "cut"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        step = loop._Run._step
+
+        def dies(self, encoder, pieces, number):
+            if number == 4:
+                raise KeyboardInterrupt
+            return step(self, encoder, pieces, number)
+
+        patch.setattr(loop._Run, "_step", dies)
+        train(cut)
+    assert not changed(found, weights(train(cut).model))
+
+
+def test_nothing_left_to_train_is_said(config):
+    sizes = replace(SIZES, freeze=("vision", "text"))
+    with pytest.raises(UserError, match="frozen"):
+        train(replace(config, model=sizes))
+
+
+def test_a_run_is_evaluated_while_it_trains(config):
+    seen = []
+
+    def evaluate(encoder):
+        seen.append(encoder.encode_texts(["a red mug"], long=False))
+        return {"accuracy": 0.5}
+
+    result = train(replace(config, evaluate="somewhere", evaluate_every=4), evaluate)
+    scores = [line for line in metrics(result) if "eval/accuracy" in line]
+    assert [line["step"] for line in scores] == [4, 6] and len(seen) == 2
+    assert not (seen[0] == seen[1]).all()
+
+
+def test_pieces_and_checkpointing_train_as_a_whole_batch_does(config, tmp_path):
+    whole = train(config)
+    optim = replace(config.optim, accumulate=3, checkpointing=True)
+    pieces = train(replace(config, optim=optim, output=str(tmp_path / "pieces")))
+    for one, other in zip(metrics(whole), metrics(pieces), strict=True):
+        assert other["total"] == pytest.approx(one["total"], rel=1e-3)
+
+
+def test_weights_and_biases_is_asked_for_by_name(config):
+    with pytest.raises(UserError, match="pip install wandb"):
+        train(replace(config, wandb_project="mine"))
+
+
+def test_plain_clip_is_written_if_asked_for(config):
+    result = train(replace(config, clip_model=True))
+    plain = weights(result.model.parent / "clip-model")
+    assert "text_filip_projection.weight" not in plain and "text_projection.weight" in plain
 
 
 def test_the_learning_rate_rises_and_falls():

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from datagen.training.config import ModelConfig, OptimConfig, TrainConfig
 from datagen.training.data import DataConfig
+from datagen.training.launch import launch
 from datagen.training.loop import train
 
 ROOT = Path(__file__).parents[2]
@@ -114,3 +115,21 @@ def test_two_processes_of_torchrun_train_as_one_does(config, whole, tmp_path):
     # Adam turns differences of rounding into small ones of weights.
     assert losses(config) == pytest.approx(alone, rel=2e-3)
     assert losses(config)[0] == pytest.approx(alone[0], rel=1e-5)
+
+
+@pytest.fixture
+def local_ray():
+    ray = pytest.importorskip("ray")
+    ray.shutdown()
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def test_two_workers_of_ray_train_as_one_does(config, tmp_path, local_ray):
+    short = replace(config, optim=replace(config.optim, epochs=4))
+    alone = replace(short, output=str(tmp_path / "alone"))
+    train(alone)
+    result = launch(replace(short, workers=2))
+    assert result.steps == 12 and (result.model / "model.safetensors").is_file()
+    assert losses(config) == pytest.approx(losses(alone), rel=2e-3)
