@@ -111,7 +111,7 @@ def _decode(data: bytes, max_pixels: int, small: bool) -> tuple[Image.Image, str
             raise ImageError(f"{width}×{height} pixels, the limit is {max_pixels:,}")
         _check_cost(picture, data, max_pixels)
         if small:
-            picture.draft(None, (2 * _HASH_SIDE, 2 * _HASH_SIDE))
+            picture.draft(None, (_HASH_SIDE, _HASH_SIDE))
         picture.load()
         turn = _orientation(picture)
         if turn in (5, 6, 7, 8):

@@ -2,8 +2,12 @@
 
 import asyncio
 import io
+import os
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import ray
 from PIL import Image
 
 from datagen.dataset import Dataset, ImageRow
@@ -29,6 +33,17 @@ def tar_of(members: list[tuple[str, bytes]], mode: str = "w") -> bytes:
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
+
+
+@contextmanager
+def local_ray() -> Iterator[None]:
+    """A small Ray of its own, with time to start on a busy machine."""
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 class Imported:

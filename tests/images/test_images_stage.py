@@ -1,11 +1,18 @@
 """A source becomes aligned shards: every file is a row or a dead letter, and nothing is lost."""
 
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-import ray
-from import_samples import Imported, png
+from import_samples import Imported, local_ray, png, tar_of
 from PIL import Image
 
 from datagen.dataset import Dataset, Table
+from datagen.demo.truth_tables import write_truth_dataset
+from datagen.export.base import export
+from datagen.export.finehard import FineHardExporter
+from datagen.images.annotations import AnnotationsStage
 from datagen.images.sources.base import RawImage, SourceError
 from datagen.images.stage import ImagesStage, ImportConfig
 from datagen.runner import RunConfig, run_stage
@@ -15,9 +22,8 @@ RUN = RunConfig(cpus_per_actor=0.5, shards_in_flight=2, rows_in_flight=8)
 
 @pytest.fixture(scope="module")
 def on_ray():
-    ray.init(address="local", num_cpus=2, logging_level="ERROR", log_to_driver=False)
-    yield
-    ray.shutdown()
+    with local_ray():
+        yield
 
 
 @pytest.fixture
@@ -57,6 +63,55 @@ def test_a_folder_becomes_rows_and_dead_letters_and_is_mended(on_ray, folder, tm
     mended = run_stage(ImagesStage(ImportConfig(images=str(folder), shard_rows=2)), dataset, RUN)
     assert (mended.rows_in, mended.dead_letters, mended.rows_done) == (7, 2, 2)
     assert {row.image_id for row in rows(dataset)} == {row.image_id for row in found}
+
+
+def test_dead_letters_are_tried_again_alone(on_ray, tmp_path):
+    """A tar a shard, whose number of rows nobody knows before; one picture was not there yet."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    table = {"path": ["a.png", "late.png", "b.png"]}
+    pq.write_table(pa.table(table), tmp_path / "in.parquet")
+    for n, name in enumerate(("a.png", "b.png")):
+        (photos / name).write_bytes(png(n))
+    dataset = Dataset(str(tmp_path / "data"))
+    config = ImportConfig(images=str(tmp_path / "in.parquet"), image_root=str(photos))
+    first = run_stage(ImagesStage(config), dataset, RUN)
+    assert (first.rows_ok, first.dead_letters) == (2, 1)
+    (letter,) = dataset.errors("images", 0)
+    assert (letter.error, letter.attempts) == ("FetchError", 1) and "late.png" in letter.message
+    (photos / "late.png").write_bytes(png(2))
+    second = run_stage(ImagesStage(config), dataset, replace(RUN, retry_errors=True))
+    assert (second.rows_ok, second.dead_letters, second.rows_done) == (3, 0, 1)
+    assert [row.bytes for row in rows(dataset)] == [png(0), png(2), png(1)]
+
+
+def test_tars_with_a_limit_then_whole(on_ray, tmp_path):
+    for tar in range(2):
+        members = [(f"{n}.png", png(10 * tar + n)) for n in range(3)]
+        (tmp_path / f"{tar}.tar").write_bytes(tar_of(members))
+    dataset = Dataset(str(tmp_path / "data"))
+    some = run_stage(
+        ImagesStage(ImportConfig(images=str(tmp_path))), dataset, replace(RUN, limit=4)
+    )
+    assert some.rows_ok == 4
+    whole = run_stage(ImagesStage(ImportConfig(images=str(tmp_path))), dataset, RUN)
+    assert (whole.rows_ok, whole.dead_letters, whole.rows_done) == (6, 0, 2)
+    assert len({row.image_id for row in rows(dataset)}) == 6
+
+
+def test_finehard_becomes_all_four_tables(on_ray, tmp_path):
+    from_truth = write_truth_dataset(str(tmp_path / "truth"), "demo", 5, shard_size=2, size=64)
+    export(from_truth, str(tmp_path / "finehard"), FineHardExporter())
+    dataset = Dataset(str(tmp_path / "data"))
+    run_stage(ImagesStage(ImportConfig(images=str(tmp_path / "finehard"))), dataset, RUN)
+    summary = run_stage(AnnotationsStage(), dataset, RUN)
+    assert (summary.rows_in, summary.dead_letters) == (5, 0)
+    for table in (Table.CAPTIONS, Table.REGIONS, Table.NEGATIVES):
+        counts = [
+            sum(len(list(d.read_rows(table, k))) for k in d.shards(table))
+            for d in (from_truth, dataset)
+        ]
+        assert counts[0] == counts[1] > 0
 
 
 def test_an_import_that_goes_on_keeps_its_plan_and_says_that_files_came(folder, tmp_path, capsys):

@@ -7,12 +7,14 @@ import uuid
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray
-from import_samples import Imported, png, tar_of
+from import_samples import Imported, local_ray, png, tar_of
 from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
 from datagen.dataset import Dataset, Table
+from datagen.export.base import export
+from datagen.export.huggingface import HuggingFaceExporter
+from datagen.export.webdataset import WebDatasetExporter
 from datagen.images.sources.base import SourceError
 from datagen.images.stage import ImagesStage, ImportConfig
 from datagen.runner import RunConfig, run_stage
@@ -108,14 +110,13 @@ def test_what_is_not_there_is_one_sentence(bucket):
             ImagesStage(ImportConfig(images=path)).check()
 
 
-def test_a_dataset_on_the_store(bucket, capfd):
+def test_a_dataset_on_the_store(bucket, tmp_path, capfd):
     """From bucket to bucket on Ray; resumed; no secret in anything written or said."""
     name, s3 = bucket
     for n in range(6):
         put(s3, f"{name}/photos/{n}.png", png(min(n, 4)))
     dataset = Dataset(f"s3://{name}/data/set")
-    ray.init(address="local", num_cpus=2, logging_level="ERROR", log_to_driver=False)
-    try:
+    with local_ray():
         config = ImportConfig(images=f"s3://{name}/photos", shard_rows=4)
         run = RunConfig(cpus_per_actor=0.5, shards_in_flight=2, rows_in_flight=8)
         first = run_stage(ImagesStage(config), dataset, run)
@@ -123,10 +124,14 @@ def test_a_dataset_on_the_store(bucket, capfd):
         s3.delete_file(f"{name}/data/set/images/part-000000.parquet")
         second = run_stage(ImagesStage(config), dataset, run)
         assert (second.rows_in, second.rows_out, second.rows_done) == (6, 5, 4)
-    finally:
-        ray.shutdown()
     rows = [row for k in dataset.shards(Table.IMAGES) for row in dataset.read_rows(Table.IMAGES, k)]
     assert {row.bytes for row in rows} == {png(n) for n in range(5)}
+    for exporter in (WebDatasetExporter(), HuggingFaceExporter("Squares")):
+        out = f"s3://{name}/{exporter.format}"
+        assert export(dataset, out, exporter).skipped == 0
+        assert export(dataset, out, exporter).skipped == 2
+        back = Imported(tmp_path / exporter.format, out)
+        assert {row.bytes for row in back.rows} == {row.bytes for row in rows}
     said = "".join(capfd.readouterr())
     for info in s3.get_file_info(fs.FileSelector(f"{name}/data", recursive=True)):
         if info.is_file:
