@@ -82,7 +82,7 @@ def choose(sample: Sample, config: DataConfig, seed: int, epoch: int) -> Sample:
 def decoded(image_id: str, data: bytes, size: int) -> Pixels | None:
     """The picture as (size, size, 3) uint8; None, and a line in the log, where it is corrupt."""
     try:
-        return resized(decode(data), size)
+        return resized(decode(data, side=size), size)
     except ImageError as error:
         log.warning("Image %s is skipped: %s.", image_id, error)
         return None
