@@ -11,6 +11,7 @@ from PIL import Image
 from datagen.captions.hints import columns_of, constant, fill, hints_of
 from datagen.dataset import CaptionRow, Dataset, Table
 from datagen.dataset.lineage import Lineage
+from datagen.dataset.rows import Row
 from datagen.engines.chat import ChatEngine, ChatReply, ChatRequest, Sampling, Usage
 from datagen.engines.config import EngineConfig
 from datagen.engines.open import open_engine
@@ -186,6 +187,22 @@ class CaptionsStage(Stage[CaptionItem]):
     def usage(self) -> Usage:
         """See `Stage.usage`."""
         return self._engine.usage if self._engine is not None else Usage()
+
+    def preview(self, item: CaptionItem, rows: Sequence[Row]) -> str:
+        """See `Stage.preview`; the picture is on the page that a dry run writes."""
+        lines = [f"image {item.id} ({len(item.data):,} bytes)"]
+        for row in rows:
+            assert isinstance(row, CaptionRow)
+            lines += [
+                f"  prompts of {row.prompt_tokens} tokens, pictures included",
+                f"  > {fill(self.long.text, item.hints)}",
+                f"  long ({row.long_tokens} tokens, {row.long_finish_reason}): {row.long}",
+                f"  > {fill(self.short.text, item.hints)}",
+                f"  short ({row.short_tokens} tokens, {row.short_finish_reason}): {row.short}",
+            ]
+            if row.checks:
+                lines.append(f"  mended: {', '.join(row.checks)}")
+        return "\n".join(lines)
 
     async def close(self) -> None:
         """See `Stage.close`."""
