@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from datagen.command import command
 from datagen.dataset import Dataset
+from datagen.flow import run_stages
 from datagen.images.annotations import AnnotationsStage
 from datagen.images.stage import ImagesStage, ImportConfig
-from datagen.runner import RunConfig, run_stage
+from datagen.runner import RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,7 @@ def main(config: Config) -> None:
     dataset = Dataset(config.data)
     images = ImagesStage(replace(config.images, source_format="finehard"))
     importing = replace(config.run, actors=config.images.import_actors)
-    print(run_stage(images, dataset, importing).line())
-    print(run_stage(AnnotationsStage(), dataset, config.run).line())
+    run_stages([(images, importing), (AnnotationsStage(), config.run)], dataset)
 
 
 if __name__ == "__main__":
