@@ -40,7 +40,7 @@ ROWS_A_SHARD = 20
 BAD_EVERY = 37
 """Each so-manieth row is one that no engine can do."""
 RUN = RunConfig(actors=2, cpus_per_actor=1, shards_in_flight=4, rows_in_flight=32)
-BETWEEN_KILLS_S = (1.0, 10.0)
+BETWEEN_KILLS_S = (1.0, 8.0)
 KINDS = ("driver", "actor", "worker", "node")
 
 
@@ -303,7 +303,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--shards", type=int, default=1500)
+    parser.add_argument("--shards", type=int, default=2000)
     parser.add_argument("--row-s", type=float, default=0.3, help="mean seconds of a row")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--drive", help=argparse.SUPPRESS)
