@@ -116,5 +116,5 @@ def _control(
 
 
 def _wins(scores: NDArray[np.floating]) -> NDArray[np.floating]:
-    """1, 1/2 or 0 for each negative that the positive, which stands first, beats, ties, loses to."""
+    """1, 0.5 or 0 for each negative that the positive, which stands first, beats, equals or not."""
     return (scores[0] > scores[1:]) + 0.5 * (scores[0] == scores[1:])

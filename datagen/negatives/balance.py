@@ -112,7 +112,11 @@ class Balance:
         rest: dict[Key, list[Key]] = defaultdict(list)
         for group, keys in left.items():
             rare = [key for key in keys if not self._settle(key[2], [key], by_key)]
-            if not (group[2] and self._settle(group[2], rare, by_key)):
+            if not rare:
+                continue
+            if lexicon.restricts(group[0], group[2].removeprefix("class ")):
+                self._make(group[2], rare, by_key)  # others have values that these cannot have
+            elif not (group[2] and self._settle(group[2], rare, by_key)):
                 rest[group[0], group[1], ""] += rare
         for keys in rest.values():
             if keys and not self._settle("", keys, by_key):

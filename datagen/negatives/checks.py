@@ -15,6 +15,7 @@ _ARTICLES = re.compile(r"\ban? ", re.IGNORECASE)
 _LEADING_ARTICLE = re.compile(r"^(an?|the) ")
 _DOUBLED = re.compile(r"\b(\w+) \1\b", re.IGNORECASE)
 _NEXT_WORD = re.compile(r"\W*([\w-]+)")
+_DETERMINERS = frozenset({"a", "an", "the", "two", "three", "four", "his", "her", "their", "its"})
 _AFTER_OF = re.compile(r"\bof\s+$", re.IGNORECASE)
 MAX_LENGTH_RATIO = 1.7
 """Characters of the longer of positive and negative by those of the shorter."""
@@ -75,6 +76,7 @@ def aspects(draft: Draft, context: Context) -> str | None:
 
 def not_synonym(draft: Draft, context: Context) -> str | None:
     """Each new value means something else than the old one, and than the noun's others."""
+    changed = {edit.slot: draft.new(edit).lower() for edit in draft.edits if edit.slot}
     for edit in draft.edits:
         if edit.slot is None or draft.change == OTHER_OBJECT:
             continue
@@ -85,16 +87,18 @@ def not_synonym(draft: Draft, context: Context) -> str | None:
             continue
         for slot in context.slots:
             same = slot.kind == kind and slot.noun == edit.slot.noun and slot != edit.slot
-            if same and context.lexicon.alike(slot.surface(context.positive), new, kind):
-                return f"{new!r} is too near to {slot.value!r}, which the {slot.noun} is as well"
+            said = changed.get(slot, slot.surface(context.positive)) if same else ""
+            if same and context.lexicon.alike(said, new, kind):
+                return f"{new!r} is too near to {said!r}, which the {slot.noun} is as well"
     return None
 
 
 def grammar(draft: Draft, context: Context) -> str | None:
     """Articles agree, no word comes twice, and what stands after "of" can stand there."""
     places = {edit.new_start for edit in draft.edits}
+    whole = draft.change == OTHER_OBJECT
     for match in _ARTICLE.finditer(draft.text):
-        if match.start(2) in places and match[1].lower() != article_for(match[2]):
+        if (whole or match.start(2) in places) and match[1].lower() != article_for(match[2]):
             return f"{match[0]!r} has the wrong article"
     doubled = _DOUBLED.search(draft.text)
     if doubled and not _DOUBLED.search(draft.positive):
@@ -115,9 +119,12 @@ def plausible(draft: Draft, context: Context) -> str | None:
         if edit.slot and not context.lexicon.fits(edit.slot.kind, new, edit.slot.noun):
             return f"a {edit.slot.noun} is not {new}"
         following = _NEXT_WORD.match(draft.text, edit.new_end)
-        if following and following[1].lower() in context.lexicon.not_before.get(new, ()):
-            return f"'{new} {following[1]}' is the name of something else"
-    return None
+        after = following[1].lower() if following else ""
+        if after in context.lexicon.not_before.get(new, ()):
+            return f"'{new} {after}' is the name of something else"
+        if after not in context.lexicon.only_before.get(new, (after,)):
+            return f"'{new} {after}' is no English"
+    return _contradiction(draft, context)
 
 
 def same_form(draft: Draft, context: Context) -> str | None:
@@ -125,6 +132,8 @@ def same_form(draft: Draft, context: Context) -> str | None:
     positive, text = draft.positive, draft.text
     if positive[:1].isupper() != text[:1].isupper() or positive.isupper() != text.isupper():
         return "it is written in another case"
+    if draft.change == OTHER_OBJECT and _determined(positive) != _determined(text):
+        return "only one of the two has an article"
     if _end(positive) != _end(text):
         return "it ends in other punctuation"
     words = abs(text.count(" ") - positive.count(" "))
@@ -169,8 +178,25 @@ def first_failure(draft: Draft, context: Context) -> tuple[str, str] | None:
     return None
 
 
+def _contradiction(draft: Draft, context: Context) -> str | None:
+    """Two values of one noun that nothing can have together: "a transparent wooden bottle"."""
+    if not context.lexicon.excludes:
+        return None
+    changed = {edit.slot: draft.new(edit).lower() for edit in draft.edits if edit.slot}
+    values = [(slot.noun, changed.get(slot, slot.value)) for slot in context.slots]
+    for noun, value in ((slot.noun, new) for slot, new in changed.items()):
+        for other_noun, other in values:
+            if noun == other_noun and not context.lexicon.together(value, other):
+                return f"nothing is {value} and {other}"
+    return None
+
+
 def _kind(value: str, lexicon: Lexicon) -> str | None:
     return COLOUR if lexicon.split_shade(value)[0] else lexicon.kind_of(value)
+
+
+def _determined(text: str) -> bool:
+    return text.split(" ", 1)[0].lower() in _DETERMINERS
 
 
 def _end(text: str) -> str:

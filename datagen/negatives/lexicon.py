@@ -38,6 +38,7 @@ class Lexicon:
     not_before: Mapping[str, frozenset[str]] = field(default_factory=dict)
     only_before: Mapping[str, frozenset[str]] = field(default_factory=dict)
     not_of: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    excludes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     after_of: Mapping[str, str] = field(default_factory=dict)
     attribute_nouns: frozenset[str] = frozenset()
     fitting: Mapping[str, Mapping[str, frozenset[str]]] = field(default_factory=dict)
@@ -143,6 +144,15 @@ class Lexicon:
         allowed = self.fitting.get(kind or "", {}).get(self.class_of(noun) or "")
         return allowed is None or self.canonical(value, kind) in allowed
 
+    def restricts(self, kind: str, noun_class: str) -> bool:
+        """Whether nouns of a class can have some of the kind's values only."""
+        return noun_class in self.fitting.get(kind, {})
+
+    def together(self, one: str, other: str) -> bool:
+        """Whether one thing can have both values: not "a transparent wooden bottle"."""
+        names = [self.canonical(value) for value in (one, other)]
+        return not any(b in self.excludes.get(a, ()) for a, b in (names, reversed(names)))
+
     def alike(self, one: str, other: str, kind: str | None = None) -> bool:
         """Whether two values are the same, synonyms, or too near to tell apart.
 
@@ -210,6 +220,7 @@ def load_lexicon(path: str | Path = DEFAULT_LEXICON) -> Lexicon:
             not_before=_word_sets(content.get("not_before", {})),
             only_before=_word_sets(content.get("only_before", {})),
             not_of=_word_sets(content.get("not_of", {})),
+            excludes=_word_sets(content.get("excludes", {})),
             after_of=content.get("after_of", {}),
             attribute_nouns=frozenset(content.get("attribute_nouns", ())),
             fitting={kind: _word_sets(rule) for kind, rule in content.get("fits", {}).items()},

@@ -99,6 +99,10 @@ def verdict(finder, positive, text, others=()):
         ("a ceramic plate", "a wool plate", "plausible"),
         ("a large paper pizza", "a large metal pizza", "plausible"),
         ("a sweet juice", "a orange juice", "aspects"),
+        ("a transparent plastic bottle", "a transparent wooden bottle", "plausible"),
+        ("a woven basket", "a text basket", "plausible"),
+        ("a brown bear", "a green bear", "plausible"),
+        ("a white paper holder", "a white plastic holder", "aspects"),
         ("a red mug", "A Blue mug", "same_form"),
         ("a red mug", "a blue mug.", "same_form"),
     ],
@@ -130,6 +134,13 @@ def test_as_many_aspects_as_intended(finder):
     assert first_failure(two, context) is None
     name, reason = first_failure(replace(two, change="replace"), context)
     assert (name, reason) == ("aspects", "2 attributes were changed and not 1")
+
+
+def test_two_new_values_of_one_thing_differ(finder):
+    positive = "a brown and black dog"
+    slots = [slot_of(positive, "brown", noun="dog"), slot_of(positive, "black", noun="dog")]
+    draft = put_values(positive, [(slots[0], "white"), (slots[1], "white")], REPLACE_TWO)
+    assert first_failure(draft, Context(positive, slots, LEXICON))[0] == "not_synonym"
 
 
 def test_a_swap_may_use_the_values_that_are_there(finder):
