@@ -86,18 +86,6 @@ def picture(seed: int, width: int, height: int) -> bytes:
 def write_shard(root: str, shard: int, pictures: list[bytes]) -> None:
     """All four tables: a caption, a region with ten negatives for each picture."""
     dataset = Dataset(root)
-    colours = [
-        "red",
-        "green",
-        "blue",
-        "black",
-        "white",
-        "grey",
-        "brown",
-        "pink",
-        "purple",
-        "yellow",
-    ]
     rows: dict[Table, list[Any]] = {table: [] for table in TABLES}
     for i, data in enumerate(pictures):
         name = f"{shard:016x}{i:016x}"
@@ -133,7 +121,8 @@ def write_shard(root: str, shard: int, pictures: list[bytes]) -> None:
 def ours(root: str, config: Config, *, regions: bool, stop: int) -> Iterator[int]:
     """Sizes of our batches."""
     reader = Reader(Dataset(root), with_regions=regions)
-    order = Order(reader.shards, reader.rows, batch=config.batch, buffer=4096, seed=0)
+    buffer = min(4096, sum(reader.rows) // 2)  # less than all: the order of large data
+    order = Order(reader.shards, reader.rows, batch=config.batch, buffer=buffer, seed=0)
     encoder = TextEncoder(learn_tokenizer(["a round mug on a table"], 300), 77, 248)
     raw = RawBatches(reader, order, 0, min(stop, order.batches))
     data = DataConfig(processes=config.processes)
