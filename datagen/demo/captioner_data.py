@@ -15,6 +15,7 @@ from datagen.demo.draw import encode_jpeg
 from datagen.demo.held_out import training_scene
 from datagen.demo.language import long_caption, short_caption
 from datagen.demo.shapes import footprint
+from datagen.demo.unnamed import draw_unnamed
 from datagen.demo.world import (
     CANVAS,
     COLOURS,
@@ -36,6 +37,7 @@ ATTRIBUTES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("size", SIZES),
 )
 MAX_OBJECTS = 6
+UNNAMED_SHARE = 0.3  # of the pictures, whose colours and finishes have no names
 SWAP_SHARE = 0.1
 """Words of colour and finish that stand wrong before what is to be said next. A captioner that
 trusts its own words learns which kinds never follow which colours; the picture should tell it."""
@@ -84,7 +86,8 @@ def cell_owners(scene: Scene) -> np.ndarray:
 class Batch:
     """Pixels (n, 3, 128, 128) in -1..1; per-cell labels (n, 64), -1 where nothing is; captions.
 
-    ``labels`` has one column for kind, colour, finish, size and rank: shape (n, 64, 5).
+    ``labels`` has one column for kind, colour, finish, size and rank: shape (n, 64, 5); the
+    colours and finishes of unnamed pictures are -1, and ``pad`` in ``tokens``.
     ``centres`` (n, 64, 2) are x and y of the object's middle in 0..1 (nothing there: 0).
     ``tokens`` are caption ids (n, longest) padded with ``pad``; ``heard`` are those that the
     model is told to go on from: ``tokens`` with some words swapped.
@@ -100,21 +103,22 @@ class Batch:
 class TrainingScenes:
     """The rendered scenes of a cache folder, each also seen in a mirror.
 
-    ``groups`` are ids of words that may stand for each other, such as those of all colours.
+    ``colours`` and ``finishes`` are ids of their words.
     """
 
     def __init__(
         self,
         folder: Path,
         encode: Callable[[list[str]], list[list[int]]],
-        groups: Sequence[Sequence[int]],
+        colours: Sequence[int],
+        finishes: Sequence[int],
         pad: int,
     ) -> None:
-        self.groups, self.pad = groups, pad
+        self.colours, self.finishes, self.pad = colours, finishes, pad
         self.offsets = np.load(folder / "offsets.npy")
         self.images = (folder / "images.bin").read_bytes()
         scenes = [from_json(line) for line in (folder / "scenes.jsonl").read_text().splitlines()]
-        self.count = len(scenes)
+        self.scenes, self.count = scenes, len(scenes)
         self.owners = np.stack([cell_owners(scene) for scene in scenes]).astype(np.int8)
         self.attributes = np.full((self.count, MAX_OBJECTS + 1, 5), -1, dtype=np.int8)
         for row, scene in zip(self.attributes, scenes, strict=True):
@@ -140,11 +144,19 @@ class TrainingScenes:
         labels = np.empty((len(indices), CELLS, CELLS, 5), dtype=np.int64)
         centres = np.empty((len(indices), CELLS, CELLS, 2), dtype=np.float32)
         tokens: list[list[int]] = []
+        unnamed = np.zeros(len(indices), dtype=bool)
         for row, (i, flip) in enumerate(zip(indices, flips, strict=True)):
+            unnamed[row] = rng.random() < UNNAMED_SHARE
             jpeg = self.images[self.offsets[i] : self.offsets[i + 1]]
-            picture = np.asarray(Image.open(io.BytesIO(jpeg)))
+            picture = (
+                draw_unnamed(self.scenes[i], rng)
+                if unnamed[row]
+                else np.asarray(Image.open(io.BytesIO(jpeg)))
+            )
             label = self.attributes[i][self.owners[i]].astype(np.int64)
             place = self.centres[i][self.owners[i]]
+            if unnamed[row]:
+                label[..., 1:3] = -1
             if flip:
                 picture, label, place = picture[:, ::-1], label[:, ::-1].copy(), place[:, ::-1]
                 place = np.abs((1, 0) - place)
@@ -155,9 +167,11 @@ class TrainingScenes:
         longest = max(len(ids) for ids in tokens)
         padded = np.array([ids + [self.pad] * (longest - len(ids)) for ids in tokens])
         heard = padded.copy()
-        for group in self.groups:
-            swapped = np.isin(padded, group) & (rng.random(padded.shape) < SWAP_SHARE)
-            heard[swapped] = rng.choice(group, swapped.sum())
+        for group in (self.colours, self.finishes):
+            wrong = unnamed[:, None] | (rng.random(padded.shape) < SWAP_SHARE)
+            wrong &= np.isin(padded, group)
+            heard[wrong] = rng.choice(group, wrong.sum())
+            padded[unnamed[:, None] & np.isin(padded, group)] = self.pad
         scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
         return Batch(
             scaled.contiguous(),

@@ -42,7 +42,9 @@ class CellHead(nn.Module):
         kinds = torch.where(full, flat[:, 0], empty)
         losses = [F.cross_entropy(parts[0], kinds, weight=self.kind_weights)]
         for column, part in enumerate(parts[1:], start=1):
-            losses.append(F.cross_entropy(part[full], flat[full, column]))
+            told = flat[:, column] >= 0  # of unnamed pictures colour and finish are not
+            total = F.cross_entropy(part[told], flat[told, column], reduction="sum")
+            losses.append(total / told.sum().clamp(min=1))
         losses.append(F.l1_loss(centres[full], CELLS * batch.centres.flatten(0, 1)[full]))
         return torch.stack(losses).mean()
 

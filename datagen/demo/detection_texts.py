@@ -109,6 +109,25 @@ def training_questions(scene: Scene, rng: random.Random) -> list[Question]:
     return asked
 
 
+def unnamed_questions(scene: Scene, rng: random.Random) -> list[Question]:
+    """Questions about a picture whose colours and finishes have no names: kinds, with and without
+    the size, as many absent ones as true ones."""
+    article = rng.random() < 0.85
+    asked: list[Question] = []
+    for what in scene.objects:
+        attributes: Attributes = (rng.choice((None, what.size)), None, None, what.kind)
+        question = Question(phrase(attributes, article), objects_of(scene, attributes))
+        if question not in asked:
+            asked.append(question)
+    absent: list[Question] = []
+    while len(absent) < len(asked):
+        wrong: Attributes = (rng.choice((None, *SIZES)), None, None, rng.choice(KINDS))
+        _add_absent(absent, scene, wrong, article)
+    asked += absent
+    rng.shuffle(asked)
+    return asked
+
+
 def vocabulary_words(extra: Sequence[str] = ()) -> list[str]:
     """Every word that a question can hold, sorted."""
     values = {value for group in VALUES for value in group}

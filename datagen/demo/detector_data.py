@@ -16,22 +16,31 @@ from PIL import Image
 from torch import Tensor
 from transformers import GroundingDinoProcessor, PreTrainedTokenizerBase
 
-from datagen.demo.detection_texts import VALUES, Question, training_questions
+from datagen.demo.detection_texts import (
+    VALUES,
+    Question,
+    training_questions,
+    unnamed_questions,
+)
 from datagen.demo.detector_loss import Targets
 from datagen.demo.detector_model import SIZE
 from datagen.demo.draw import encode_jpeg
 from datagen.demo.held_out import training_scene
+from datagen.demo.unnamed import draw_unnamed
 from datagen.demo.world import Scene
 
 log = logging.getLogger(__name__)
 
 MOST_OBJECTS = 6
+UNNAMED_SHARE = 0.2  # of the pictures, whose colours and finishes have no names
+UNTOLD = -100  # their ids
 CLS, SEP, DOT = 101, 102, 1012  # their ids in BERT's vocabulary
 
 
 @dataclass(frozen=True)
 class Batch:
-    """``pixels`` (B, 3, H, W), ``ids`` (B, T), the truth, attribute ids (B, O, 4)."""
+    """``pixels`` (B, 3, H, W), ``ids`` (B, T), the truth, attribute ids (B, O, 4) or
+    ``UNTOLD``."""
 
     pixels: Tensor
     ids: Tensor
@@ -97,7 +106,7 @@ class Batches:
         seed: int,
     ) -> None:
         self.pictures, self.scenes, self.processor, self.size = pictures, scenes, processor, size
-        self.rng = random.Random(seed)
+        self.rng, self.blotches = random.Random(seed), np.random.default_rng(seed)
         self.order = self._orders()
 
     def _orders(self) -> Iterator[int]:
@@ -109,11 +118,20 @@ class Batches:
     def next(self) -> Batch:
         """The next batch, with fresh questions about every scene; half of it is mirrored."""
         indices = [next(self.order) for _ in range(self.size)]
-        pictures = np.stack([self.pictures[i] for i in indices])
+        scenes = [self.scenes[i] for i in indices]
+        unnamed = [self.rng.random() < UNNAMED_SHARE for _ in indices]
+        pictures = np.stack(
+            [
+                draw_unnamed(scene, self.blotches) if without else self.pictures[i]
+                for i, scene, without in zip(indices, scenes, unnamed, strict=True)
+            ]
+        )
         mirrored = np.array([self.rng.random() < 0.5 for _ in indices])
         pictures[mirrored] = pictures[mirrored, :, ::-1]
-        scenes = [self.scenes[i] for i in indices]
-        asked = [training_questions(scene, self.rng) for scene in scenes]
+        asked = [
+            unnamed_questions(scene, self.rng) if without else training_questions(scene, self.rng)
+            for scene, without in zip(scenes, unnamed, strict=True)
+        ]
         encoded = [encode_questions(self.processor.tokenizer, questions) for questions in asked]
         count, length = len(scenes), max(len(ids) for ids, _ in encoded)
         ids = torch.zeros(count, length, dtype=torch.long)
@@ -131,6 +149,8 @@ class Batches:
                 attributes[b, o] = torch.tensor(
                     [group.index(v) for group, v in zip(VALUES, what.attributes, strict=True)]
                 )
+            if unnamed[b]:
+                attributes[b, :, 1:3] = UNTOLD
             for question, (start, end) in zip(questions, spans, strict=True):
                 for o in question.objects:
                     tokens[b, o, start:end] = 1

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from transformers import MMGroundingDinoForObjectDetection
 
 from datagen.demo.detection_texts import VALUES
-from datagen.demo.detector_data import Batch
+from datagen.demo.detector_data import UNTOLD, Batch
 from datagen.demo.detector_loss import boxes_to_objects, cells_to_objects, corners, stage_loss
 
 log = logging.getLogger(__name__)
@@ -51,12 +51,11 @@ class AttributeHeads(nn.Module):
         labels = (attributes.gather(1, index) + 1).masked_fill(owner[..., None] < 0, 0)
         losses = []
         for position, head in enumerate(self.heads):
-            logits = head(features)
+            logits = head(features).flatten(0, 1)
             weight = torch.ones(logits.shape[-1])
             weight[0] = EMPTY_WEIGHT
-            losses.append(
-                cross_entropy(logits.flatten(0, 1), labels[..., position].flatten(), weight)
-            )
+            wanted = labels[..., position].flatten()
+            losses.append(cross_entropy(logits, wanted, weight, ignore_index=UNTOLD + 1))
         return torch.stack(losses).sum()
 
 

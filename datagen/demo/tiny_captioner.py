@@ -123,12 +123,16 @@ def main() -> None:
     processor = build_processor()
     tokenizer = processor.tokenizer
     end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-    groups = [
+    colours, finishes = (
         tokenizer.convert_tokens_to_ids([f" {value}" for value in values])
         for values in (COLOURS, FINISHES)
-    ]
+    )
     scenes = TrainingScenes(
-        cache, lambda texts: [[*ids, end] for ids in tokenizer(texts)["input_ids"]], groups, pad
+        cache,
+        lambda texts: [[*ids, end] for ids in tokenizer(texts)["input_ids"]],
+        colours,
+        finishes,
+        pad,
     )
     log(f"{scenes.count} scenes")
     prompts = {

@@ -8,12 +8,18 @@ import pytest
 import torch
 
 import datagen.demo
-from datagen.demo.detection_texts import exam_questions, near_miss, objects_of, training_questions
+from datagen.demo.detection_texts import (
+    exam_questions,
+    near_miss,
+    objects_of,
+    training_questions,
+    unnamed_questions,
+)
 from datagen.demo.detector_loss import Targets, boxes_to_objects, cells_to_objects, pairwise_iou
 from datagen.demo.draw import draw
 from datagen.demo.language import phrase_of
 from datagen.demo.score_boxes import LabelledBox, iou, score_boxes
-from datagen.demo.world import make_scene
+from datagen.demo.world import COLOURS, FINISHES, make_scene
 from datagen.regions.boxes import match_phrases
 from datagen.regions.detector import TransformersDetector
 
@@ -56,7 +62,9 @@ def test_questions_are_true_of_the_objects_they_name_and_of_no_others():
         exam = exam_questions(scene)
         assert exam == exam_questions(scene)
         assert sum(bool(q.objects) for q in exam) == len(scene.objects) == len(exam) / 2
-        for question in [*exam, *training_questions(scene, rng)]:
+        unnamed = unnamed_questions(scene, rng)
+        assert not {word for q in unnamed for word in q.phrase.split()} & {*COLOURS, *FINISHES}
+        for question in [*exam, *training_questions(scene, rng), *unnamed]:
             said = set(question.phrase.split()) - {"a", "an"}
             true = tuple(i for i, o in enumerate(scene.objects) if said <= set(o.attributes))
             assert question.objects == true
