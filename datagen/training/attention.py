@@ -66,6 +66,7 @@ class Dense:
     sequences: int
 
 
+@torch.compiler.disable  # else compiled again for every number of groups
 def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, plan: Plan | Dense) -> Tensor:
     """Multi-head attention of rows.
 

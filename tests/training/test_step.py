@@ -207,3 +207,12 @@ def test_other_activations_of_clip_configurations_work(tokenizer, activation):
     losses = compute_losses(Encoder(model)(batch), batch.names, PUBLISHED).values()
     assert losses["hard"] == pytest.approx(float(terms[3]), rel=1e-5)
     assert losses["long"] == pytest.approx(float(terms[0]), rel=1e-5)
+
+
+def test_compiled_blocks_change_nothing(model, tokenizer):
+    batch = batch_of([sample(i, [3, 4]) for i in range(3)], tokenizer)
+    forward_backward(Encoder(model), [batch], LossConfig())
+    expected = gradients(model)
+    model.compiled = True
+    forward_backward(Encoder(model), [batch], LossConfig())
+    assert_same_gradients(gradients(model), expected)
