@@ -11,7 +11,9 @@ Sides, each in a process of its own, in turn, `--rounds` times:
 
 Prints one line of JSON last. `efficiency_…` is the pipeline's rate over the bare engine's, from
 total seconds; `vs_ray_data_llm` the pipeline's rate over ray.data.llm's; `prefix_cache_share` the
-share of prompt tokens that the pipeline's engines took from their cache.
+share of prompt tokens that the pipeline's engines took from their cache. `…_undisturbed` are the
+same without the time in which the engine wanted a core and other programs had it, and
+`…_idle` the share of the rest in which the engine had nothing to do (see `engine_watch`).
 
     python -m benchmarks.engine_efficiency --model runs/demo/models/smollm2
 """
@@ -29,11 +31,12 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from benchmarks.engine_watch import EngineTime, EngineWatch
 from benchmarks.engine_workloads import image_workload, requests_of, text_request, text_workload
 from datagen.engines.chat import ChatRequest, Usage
 from datagen.runner import RunConfig, run_stage
@@ -49,11 +52,25 @@ class Measurement:
 
     seconds: float
     usage: Usage
+    engine: EngineTime = field(default_factory=EngineTime)
 
     @property
     def rate(self) -> float:
         """Requests a second."""
         return self.usage.requests / self.seconds
+
+    @property
+    def undisturbed(self) -> float:
+        """Requests a second of the engine's own time."""
+        return self.usage.requests / (self.engine.work + self.engine.idle)
+
+    def plus(self, other: Measurement) -> Measurement:
+        """The sum of two."""
+        return Measurement(
+            seconds=self.seconds + other.seconds,
+            usage=self.usage.plus(other.usage),
+            engine=self.engine.plus(other.engine),
+        )
 
 
 def pipeline(kind: str, model: str, rows: int, folder: Path) -> Measurement:
@@ -128,6 +145,8 @@ def ray_data(model: str, rows: int) -> Measurement:
     import ray
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
+    from datagen.engines.vllm_engine import ONE_PROCESS
+
     # Its stages ask for a CPU each, which a small machine does not have.
     ray.init(address="local", num_cpus=8, logging_level=logging.ERROR, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -142,6 +161,7 @@ def ray_data(model: str, rows: int) -> Measurement:
                 "block_size": 32,
                 "enable_prefix_caching": True,
                 "enable_chunked_prefill": False,
+                "distributed_executor_backend": ONE_PROCESS,
             },
             batch_size=16,
             concurrency=1,
@@ -204,11 +224,18 @@ def in_own_process(side: str, arguments: argparse.Namespace) -> Measurement:
         "VLLM_LOGGING_LEVEL": "ERROR",
         "RAY_raylet_start_wait_time_s": "120",
     }
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)  # noqa: S603
-    if done.returncode != 0:
-        sys.exit(f"{side} failed:\n{done.stderr[-4000:]}")
-    figures = json.loads(done.stdout.splitlines()[-1])
-    return Measurement(seconds=figures["seconds"], usage=Usage(**figures["usage"]))
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(  # noqa: S603
+            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+        watch = EngineWatch(process.pid)
+        output, _ = process.communicate()
+        if process.returncode != 0:
+            errors.seek(0)
+            sys.exit(f"{side} failed:\n{errors.read()[-4000:]}")
+    figures = json.loads(output.splitlines()[-1])
+    seconds = figures["seconds"]
+    return Measurement(seconds=seconds, usage=Usage(**figures["usage"]), engine=watch.last(seconds))
 
 
 def report(totals: dict[str, Measurement]) -> dict[str, float]:
@@ -217,16 +244,20 @@ def report(totals: dict[str, Measurement]) -> dict[str, float]:
 
     def ratio(name: str, side: str, other: str) -> None:
         if side in totals and other in totals:
-            figures[name] = round(totals[side].rate / totals[other].rate, 4)
+            ours, theirs = totals[side], totals[other]
+            figures[name] = round(ours.rate / theirs.rate, 4)
+            figures[f"{name}_undisturbed"] = round(ours.undisturbed / theirs.undisturbed, 4)
 
     ratio("efficiency_text", "pipeline-text", "bare-text")
     ratio("efficiency_image", "pipeline-image", "bare-image")
     ratio("vs_ray_data_llm", "pipeline-text", "ray-text")
-    ours = [m.usage for side, m in totals.items() if side.startswith("pipeline")]
-    if prompt := sum(usage.prompt_tokens for usage in ours):
-        figures["prefix_cache_share"] = round(sum(u.cached_tokens for u in ours) / prompt, 4)
+    usages = [m.usage for side, m in totals.items() if side.startswith("pipeline")]
+    if prompt := sum(usage.prompt_tokens for usage in usages):
+        figures["prefix_cache_share"] = round(sum(u.cached_tokens for u in usages) / prompt, 4)
     for side, total in totals.items():
-        figures[f"{side}_requests_per_s"] = round(total.rate, 3)
+        figures[f"{side}_per_s"] = round(total.rate, 3)
+        own = total.engine.work + total.engine.idle
+        figures[f"{side}_idle"] = round(total.engine.idle / own, 4)
     return figures
 
 
@@ -250,13 +281,7 @@ def main() -> None:
             measurement = in_own_process(side, arguments)
             measured[side].append(measurement)
             print(f"round {number + 1} {side}: {measurement}", flush=True)
-    totals = {
-        side: Measurement(
-            seconds=sum(m.seconds for m in measurements),
-            usage=reduce(Usage.plus, (m.usage for m in measurements)),
-        )
-        for side, measurements in measured.items()
-    }
+    totals = {side: reduce(Measurement.plus, done) for side, done in measured.items()}
     print(json.dumps(report(totals)))
 
 

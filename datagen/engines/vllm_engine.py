@@ -28,7 +28,7 @@ _CPU_ENVIRONMENT = {
 
 # By its full name: where it is called "uni", vLLM takes two processes on CPU, and the one burns a
 # core while it waits for the other.
-_ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 
 RESPONSE_TIMEOUT_S = 30.0
 """After a request ran out of time: so long may the engine take to show that it is there."""
@@ -173,7 +173,7 @@ def start_vllm(config: EngineConfig, notes: ProcessNotes) -> AsyncLLM:
             # to set the random generator back, which torch's CPU generator cannot.
             enable_chunked_prefill=False if on_cpu else None,
             limit_mm_per_prompt={"image": 1},
-            distributed_executor_backend=_ONE_PROCESS if one_process else None,
+            distributed_executor_backend=ONE_PROCESS if one_process else None,
             disable_log_stats=True,
             logging_config=LoggingConfig(pylogging_config_file=logging_file),
         )
@@ -199,7 +199,6 @@ def _advice(cause: str, config: EngineConfig, on_cpu: bool) -> str:
     if not re.search(r"memory|cache|max_model_len|max seq len", cause, re.IGNORECASE):
         return ""
     length = f"max_model_len (now {config.max_model_len or 'what the model allows'})"
-    one_process = on_cpu and config.tensor_parallel_size == 1
     if on_cpu:
         space = os.environ["VLLM_CPU_KVCACHE_SPACE"]
         return (

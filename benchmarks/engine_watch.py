@@ -1,0 +1,80 @@
+"""How long vLLM's engine worked, waited for a core, and had nothing to do, by the kernel's count.
+
+On a machine that does other things too, a side's rate says more about them than about the side.
+The engine's own thread knows better (Linux: /proc/…/schedstat): time in which it wanted a core and
+got none is the disturbance; time in which it slept is what whoever feeds it is to blame for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+EVERY_S = 0.1
+BUSY = 0.3
+"""Share of an interval that the engine works at least while it has requests."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineTime:
+    """Seconds of the engine's thread: at work, waiting for a core, with nothing to do."""
+
+    work: float = 0.0
+    disturbed: float = 0.0
+    idle: float = 0.0
+
+    def plus(self, other: EngineTime) -> EngineTime:
+        """The sum of two."""
+        return EngineTime(
+            work=self.work + other.work,
+            disturbed=self.disturbed + other.disturbed,
+            idle=self.idle + other.idle,
+        )
+
+
+class EngineWatch:
+    """Looks for the engine among the descendants of a process and watches it to its end."""
+
+    def __init__(self, parent: int) -> None:
+        self._parent = psutil.Process(parent)
+        self._seen: list[tuple[float, float, float]] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def last(self, seconds: float) -> EngineTime:
+        """Of the `seconds` before the engine's last work. Call it when the process has ended."""
+        self._ended.set()
+        self._thread.join()
+        pairs = zip(self._seen, self._seen[1:], strict=False)
+        busy = [b[0] for a, b in pairs if b[1] - a[1] > BUSY * (b[0] - a[0])]
+        if not busy:
+            return EngineTime()
+        window = [s for s in self._seen if busy[-1] - seconds <= s[0] <= busy[-1]]
+        (start, work0, wait0), (end, work1, wait1) = window[0], window[-1]
+        work, disturbed = work1 - work0, wait1 - wait0
+        return EngineTime(
+            work=work, disturbed=disturbed, idle=max(end - start - work - disturbed, 0.0)
+        )
+
+    def _watch(self) -> None:
+        engine: int | None = None
+        while not self._ended.wait(EVERY_S):
+            try:
+                engine = engine or self._find()
+                if engine is not None:
+                    stat = Path(f"/proc/{engine}/task/{engine}/schedstat").read_text()
+                    work, wait, _ = map(int, stat.split())
+                    self._seen.append((time.monotonic(), work / 1e9, wait / 1e9))
+            except (psutil.Error, OSError):
+                engine = None
+
+    def _find(self) -> int | None:
+        for process in self._parent.children(recursive=True):
+            if "VLLM::EngineCore" in " ".join(process.cmdline()):
+                return process.pid
+        return None
