@@ -181,7 +181,7 @@ def _what_else(data: bytes) -> str:
     """Why bytes are not among the formats: what they are instead, where that is plain to see."""
     begin = data[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
-        return "a HEIC picture: to read it, pip install pillow-heif"
+        return "a damaged HEIC picture" if _CAN_HEIF else "a HEIC picture: pip install pillow-heif"
     if begin.startswith((b"<!doctype html", b"<html", b"<head")):
         return "an HTML page, not an image"
     if begin.startswith(b"<svg") or (begin.startswith(b"<?xml") and b"<svg" in data[:4096]):
