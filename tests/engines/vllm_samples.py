@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from datagen.dataset import Dataset, ImageRow, Table
 from datagen.dataset.lineage import Lineage
+from datagen.demo.draw import draw
+from datagen.demo.world import make_scene
 from datagen.engines.chat import ChatRequest, Sampling
 from datagen.engines.config import EngineConfig
 from datagen.images.decode import inspect
@@ -17,19 +19,12 @@ ROOT = Path(__file__).parents[2]
 CAPTIONER = str(ROOT / "datagen" / "demo" / "models" / "captioner")
 LONG_PROMPT = str(ROOT / "prompts" / "demo" / "caption_long.md")
 SHORT_PROMPT = str(ROOT / "prompts" / "demo" / "caption_short.md")
-COLOURS = ("red", "green", "blue", "orange", "purple", "white", "black", "yellow")
 CONFIG = EngineConfig(model=CAPTIONER, dtype="float32", max_model_len=512, max_num_seqs=32)
 
 
 def picture(number: int) -> Image.Image:
-    """Two coloured shapes on grey, 128 × 128, another for each number."""
-    image = Image.new("RGB", (128, 128), "grey")
-    draw = ImageDraw.Draw(image)
-    x = number % 50
-    draw.rectangle((x, 20, x + 30, 60), fill=COLOURS[number % 8])
-    draw.ellipse((60, 30 + x, 110, 70 + x), fill=COLOURS[number // 8 % 8])
-    draw.point((number % 128, number // 128), fill="white")
-    return image
+    """A scene of the small world, another for each number: what the captioner describes well."""
+    return draw(make_scene("tiny-test", number))
 
 
 def question(number: int, max_tokens: int = 48) -> ChatRequest:
