@@ -83,12 +83,12 @@ class _Lane:
         self._next: tuple[tuple[int, int], Future[list[Record | None]]] | None = None
 
     def records(self, epoch: int, batch: int, pool: ThreadPoolExecutor) -> list[Record | None]:
-        number, segments, rows = self._order.buffer(epoch, self._lane, batch)
+        number, rows = self._order.share_of(epoch, self._lane, batch)
         if (epoch, number) != self._key:
             if self._next is not None and self._next[0] == (epoch, number):
                 self._records = self._next[1].result()
             else:
-                self._records = self._read(segments)
+                self._records = self._read(self._order.buffer(epoch, self._lane, number))
             self._key = (epoch, number)
             self._ahead(epoch, number, pool)
         return [self._records[row] for row in rows]
@@ -96,9 +96,8 @@ class _Lane:
     def _ahead(self, epoch: int, number: int, pool: ThreadPoolExecutor) -> None:
         """Begin to read the next buffer of this epoch."""
         self._next = None
-        later = self._order.first_batch(number + 1)
-        if later < self._order.batches:
-            _, segments, _ = self._order.buffer(epoch, self._lane, later)
+        if self._order.first_batch(number + 1) < self._order.batches:
+            segments = self._order.buffer(epoch, self._lane, number + 1)
             self._next = (epoch, number + 1), pool.submit(self._read, segments)
 
     def _read(self, segments: list[Segment]) -> list[Record | None]:

@@ -81,19 +81,20 @@ class Order:
         pairs = zip(self._shards.tolist(), self._rows.tolist(), strict=True)
         return [Segment(shard, 0, rows) for shard, rows in pairs]
 
-    def buffer(self, epoch: int, lane: int, batch: int) -> tuple[int, list[Segment], np.ndarray]:
-        """The buffer that gives a lane's share of a batch.
-
-        Returns:
-            its number in the lane; the rows in it, as segments one after another; and the numbers
-            of those rows of it (share,) that are in the batch.
-        """
+    def share_of(self, epoch: int, lane: int, batch: int) -> tuple[int, np.ndarray]:
+        """A lane's part of a batch: the number of one of its buffers, and rows of that (share,)."""
         number, within = divmod(batch * self.share, self._buffer)
-        start = lane * self._lane_rows + number * self._buffer
-        stop = min(start + self._buffer, (lane + 1) * self._lane_rows)
-        segments = self._epoch(epoch).segments(start, stop)
+        start, stop = self._ends(lane, number)
         shuffled = self._random(epoch, 1, lane, number).permutation(stop - start)
-        return number, segments, shuffled[within : within + self.share]
+        return number, shuffled[within : within + self.share]
+
+    def buffer(self, epoch: int, lane: int, number: int) -> list[Segment]:
+        """The rows of a buffer, as segments one after another."""
+        return self._epoch(epoch).segments(*self._ends(lane, number))
+
+    def _ends(self, lane: int, number: int) -> tuple[int, int]:
+        start = lane * self._lane_rows + number * self._buffer
+        return start, min(start + self._buffer, (lane + 1) * self._lane_rows)
 
     def first_batch(self, buffer: int) -> int:
         """The first batch of an epoch that draws from this buffer, where there are that many."""

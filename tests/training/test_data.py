@@ -83,7 +83,8 @@ def test_batches_of_many_shards_are_disjoint_and_mixed(batch, lanes):
     seen = []
     for number in range(order.batches):
         for lane in range(order.lanes):
-            _, segments, chosen = order.buffer(0, lane, number)
+            buffer, chosen = order.share_of(0, lane, number)
+            segments = order.buffer(0, lane, buffer)
             buffered = [(s.shard, s.first + i) for s in segments for i in range(s.rows)]
             seen += [buffered[i] for i in chosen]
     assert len(set(seen)) == len(seen) == order.batches * batch > sum(rows) - batch - 16 * 8
