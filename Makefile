@@ -64,9 +64,10 @@ evaluate: setup ## Evaluate a trained model (BENCH= a dataset, MODEL=, ARGS=)
 report: setup ## One HTML file of a dataset (DATA=, OUTPUT=, ARGS=)
 	$(RUN) pipelines/report.py --data $(DATA) --output $(OUTPUT) $(ARGS)
 
-tiny-models: setup ## Train the small world's captioner and detector anew (about an hour)
+tiny-models: setup ## Train the small world's captioner and detector anew, and examine them (90 min)
 	$(RUN) -m datagen.demo.tiny_captioner --output datagen/demo/models/captioner
 	$(RUN) -m datagen.demo.tiny_detector --output datagen/demo/models/detector
+	$(RUN) -m datagen.demo.examine
 
 runs/demo/scenes.parquet:
 	$(RUN) -m datagen.demo.scenes --output $@

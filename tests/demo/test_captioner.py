@@ -47,11 +47,13 @@ def test_training_from_nothing_writes_a_folder_that_captions(tmp_path, monkeypat
     command = [
         "tiny_captioner", "--output", str(tmp_path / "model"), "--work", str(tmp_path / "work"),
         "--scenes", "64", "--batch", "2", "--vision-steps", "1", "--words-steps", "1",
-        "--joint-steps", "2", "--validation", "2",
+        "--joint-steps", "2", "--validation", "2", "--test-scenes", "2",
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", command)
     tiny_captioner.main()
     assert "fresh scenes: CaptionerExam(" in capsys.readouterr().out
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "synthetic" in card and "| long | held-out pairs |" in card
     captions = caption_pictures(tmp_path / "model", [make_scene("tiny-test", 0)])
     assert len(captions) == 1
 
