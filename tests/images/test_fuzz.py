@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PICTURES, SOURCES = 10_000, 150
+PICTURES, SOURCES = 10_000, 100
 
 
 def run(script: str, count: int) -> dict:
