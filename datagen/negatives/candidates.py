@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import ClassVar, Literal
 
 from datagen.batcher import Batcher
@@ -18,6 +19,8 @@ from datagen.language import DEFAULT_MODEL, load_spacy
 from datagen.negatives.checks import Context, first_failure
 from datagen.negatives.drafts import Draft
 from datagen.negatives.lexicon import DEFAULT_LEXICON, Lexicon, load_lexicon
+from datagen.negatives.meaning import NAME as MEANING
+from datagen.negatives.meaning import Meaning
 from datagen.negatives.rewriter import (
     ASKED,
     VARIANTS,
@@ -29,22 +32,8 @@ from datagen.negatives.rewriter import (
 )
 from datagen.negatives.slots import Slot, SlotFinder
 from datagen.stage import Item, Stage
-
-KINDS = (
-    "colour",
-    "shade",
-    "material",
-    "pattern",
-    "size",
-    "shape",
-    "texture",
-    "transparency",
-    "state",
-    "count",
-    "position",
-    "relation",
-    "action",
-)
+from datagen.text_embeddings import DEFAULT_MODEL as DEFAULT_ENCODER
+from datagen.text_embeddings import TextEmbedder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +51,11 @@ class CandidatesConfig:
     """Name of an installed spaCy package, or a folder."""
     kinds: tuple[str, ...] = ()
     """Kinds of attributes that may change; none: all of the lexicon but objects and parts."""
+    meaning: float | None = 0.8
+    """Cosine of sentence embeddings, up to 1, from which on a new value that the lexicon does not
+    know is a synonym of the old one; none: not asked. Only the free rewriter writes such values."""
+    sentence_model: str = DEFAULT_ENCODER
+    """Sentence encoder for `meaning`: a name on a model hub or a folder."""
     per_request: int = 10
     """Phrases that the free rewriter asks for in one request."""
 
@@ -92,6 +86,7 @@ class CandidatesStage(Stage[PhraseItem]):
         self.prompt = load_prompt(config.prompt or f"prompts/negatives_{config.rewriter}.md")
         self.lexicon = load_lexicon(config.lexicon)
         self._kinds = allowed_kinds(self.lexicon, config.kinds)
+        self._meaning: Batcher[Draft, str | None] | None = None
 
     @property
     def lineage(self) -> Lineage:
@@ -107,6 +102,7 @@ class CandidatesStage(Stage[PhraseItem]):
                 "kinds": sorted(self._kinds),
                 "spacy_model": self.config.spacy_model,
                 **({"per_request": self.config.per_request} if free else {}),
+                **({"meaning": [self.config.meaning, self.config.sentence_model]} if free else {}),
                 **({} if free else {"asked": ASKED, "variants": VARIANTS}),
             },
         )
@@ -123,6 +119,10 @@ class CandidatesStage(Stage[PhraseItem]):
         self._engine = open_engine(self.config.engine)
         if self.config.rewriter == "free":
             self._rewriter = FreeRewriter(self._engine, self.prompt, self.config.per_request)
+            if self.config.meaning is not None:
+                embedder = await asyncio.to_thread(TextEmbedder, self.config.sentence_model)
+                meaning = Meaning(embedder, self.lexicon, self.config.meaning)
+                self._meaning = Batcher(meaning.failures, max_batch=256)
         else:
             self._rewriter = SlotRewriter(self._engine, self.prompt, self.lexicon)
 
@@ -149,7 +149,10 @@ class CandidatesStage(Stage[PhraseItem]):
         slots = await self._slots.submit(item.phrase)
         allowed = tuple(slot for slot in slots if slot.kind in self._kinds)
         rewritten = await self._rewriter.rewrite(Phrase(item.id, item.phrase, allowed))
-        return [candidates_row(item, slots, rewritten, self.lexicon)]
+        reasons: list[str | None] = []
+        if self._meaning is not None:
+            reasons = await asyncio.gather(*map(self._meaning.submit, rewritten.drafts))
+        return [candidates_row(item, slots, rewritten, self.lexicon, reasons)]
 
     def usage(self) -> Usage:
         """See `Stage.usage`."""
@@ -158,6 +161,8 @@ class CandidatesStage(Stage[PhraseItem]):
     async def close(self) -> None:
         """See `Stage.close`."""
         await self._slots.close()
+        if self._meaning is not None:
+            await self._meaning.close()
         await self._engine.close()
 
 
@@ -176,14 +181,22 @@ def allowed_kinds(lexicon: Lexicon, kinds: Sequence[str] = ()) -> frozenset[str]
 
 
 def candidates_row(
-    item: PhraseItem, slots: Sequence[Slot], rewritten: Rewritten, lexicon: Lexicon
+    item: PhraseItem,
+    slots: Sequence[Slot],
+    rewritten: Rewritten,
+    lexicon: Lexicon,
+    meanings: Sequence[str | None] = (),
 ) -> CandidatesRow:
-    """Hold every draft against the checks; those that fail are kept too, with the reason."""
+    """Hold every draft against the checks; those that fail are kept too, with the reason.
+
+    Args:
+        meanings: for each draft what `Meaning` has against it, if that was asked.
+    """
     context = Context(item.phrase, slots, lexicon, item.others)
     numbers = {slot: number for number, slot in enumerate(slots)}
     candidates = []
-    for draft in rewritten.drafts:
-        failure = first_failure(draft, context)
+    for draft, meaning in zip_longest(rewritten.drafts, meanings):
+        failure = first_failure(draft, context) or ((MEANING, meaning) if meaning else None)
         if failure is None:
             context.keep(draft)
         candidates.append(_candidate(draft, failure, numbers))
