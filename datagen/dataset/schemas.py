@@ -96,7 +96,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
     Table.IMAGES: pa.schema(
         [
             _column("image_id", pa.string(), "first 128 bits of the SHA-256 of `bytes`, in hex"),
-            _column("uri", pa.string(), "where the image came from"),
+            _column("uri", pa.string(), "where in the source it was: path or URL, #row or #member"),
             _column("bytes", pa.binary(), "the encoded image, byte for byte as it came"),
             _column("width", pa.int32(), "pixels, as shown (after EXIF rotation)"),
             _column("height", pa.int32(), "pixels, as shown (after EXIF rotation)"),
