@@ -1,24 +1,41 @@
-"""a model → results: regions against negatives with the text-only control, and retrieval.
+"""a model → results of benchmarks, with chance and text-only controls beside every score.
 
 Example:
     python pipelines/evaluate.py --model runs/photos/models/first --data runs/held-out
-    python pipelines/evaluate.py --model M --annotations fgovd_hard.jsonl --images coco
+    python pipelines/evaluate.py --model M --benchmark fgovd --annotations 1_attributes.jsonl \\
+        --images coco
+    python pipelines/evaluate.py --model M --recipe my-benchmarks.yaml
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import tyro
 
 from datagen.command import command
-from datagen.dataset import Dataset
-from datagen.evaluation import controls, region_negatives, retrieval
-from datagen.evaluation.items import EvaluationError, read_dataset, read_fgovd
+from datagen.evaluation.benchmark import Choices, Outcome, Source, find
+from datagen.evaluation.item_scores import compare, write_items
+from datagen.evaluation.items import EvaluationError
 from datagen.evaluation.metrics import Ties
-from datagen.evaluation.result import Result, write_results
+from datagen.evaluation.published import markdown
+from datagen.evaluation.region_negatives import Duplicates, Fewer, ScoredItem
+from datagen.evaluation.result import Result, write_results, write_whole
 from datagen.training.encoder import ModelEncoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One benchmark of a recipe."""
+
+    benchmark: str
+    annotations: str = ""
+    images: str = ""
+    data: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,52 +44,123 @@ class Config:
 
     model: str
     """Folder or name of a CLIP or FG-CLIP model, or the output folder of a training."""
-    data: str = ""
-    """Folder or URL of a dataset whose tables are the benchmark."""
+    benchmark: str = ""
+    """Name of a benchmark; without it, fgovd for annotations and tables for a dataset."""
     annotations: str = ""
-    """JSON lines in the format of FG-OVD, instead of a dataset."""
+    """The benchmark's annotations, in the format of its authors."""
     images: str = ""
     """Folder of the images that the annotations name."""
+    data: str = ""
+    """Folder or URL of a dataset whose tables are the benchmark."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Other names of the annotations' fields: official name and yours."""
+    several: Annotated[tuple[Run, ...], tyro.conf.Suppress] = ()
+    """In a recipe: several benchmarks, each with benchmark, annotations, images, data, columns."""
     output: str = ""
-    """JSON file for the results; evaluation.json in the model's folder if not given."""
-    ties: Ties = "shared"
-    """How an item counts whose positive shares the highest score with negatives."""
+    """JSON file for the results; evaluation.json in the model's folder if not given. A Markdown
+    table and a Parquet file with a row an item are written beside it."""
+    against: str = ""
+    """Parquet file of items of another evaluation, to compare with item by item."""
+    ties: Ties | None = None
+    """How an item counts whose positive shares the highest score with negatives; without it, as
+    the benchmark's published scores do."""
+    duplicates: Duplicates | None = None
+    """What becomes of a positive among its negatives; without it, as published."""
+    fewer_negatives: Fewer | None = None
+    """What becomes of items with fewer than ten negatives; without it, as published."""
+    long_text: bool | None = None
+    """Encode phrases as long texts; without it, as published."""
+    max_skipped: float = 0.01
+    """Share of the items that may be left out because their image or box is not usable."""
+    controls: bool = True
+    """Compute the text-only controls."""
     device: str = "cpu"
     threads: int = 0
     """Of torch on a CPU; 0: as many as it likes."""
 
 
-def evaluate(config: Config) -> list[Result]:
-    """All results that the source allows.
+def evaluate(config: Config) -> dict[str, Outcome]:
+    """The outcome of each benchmark, by its place and name.
 
     Raises:
-        UserError: the source or the model is not usable.
+        UserError: a source or the model is not usable.
     """
-    if bool(config.data) == bool(config.annotations):
-        raise EvaluationError("Give either --data, or --annotations with --images.")
+    runs = _runs(config)
+    benchmarks = [find(run.benchmark) for run in runs]
     if config.threads:
         torch.set_num_threads(config.threads)
     encoder = ModelEncoder.load(config.model, config.device)
-    if config.annotations:
-        pictures = read_fgovd(config.annotations, config.images)
-        score, items = region_negatives.evaluate(encoder, pictures, name="fgovd", ties=config.ties)
-        return [score, controls.text_only(items, name="fgovd", ties=config.ties)]
-    dataset = Dataset(config.data)
-    score, items = region_negatives.evaluate(encoder, read_dataset(dataset), ties=config.ties)
-    results = [score, controls.text_only(items, ties=config.ties)]
-    results += retrieval.evaluate(encoder, read_dataset(dataset), captions="long")
-    return results + retrieval.evaluate(encoder, read_dataset(dataset), captions="short")
+    choices = Choices(
+        ties=config.ties,
+        duplicates=config.duplicates,
+        fewer_negatives=config.fewer_negatives,
+        long_text=config.long_text,
+        controls=config.controls,
+    )
+    outcomes = {}
+    for place, (run, benchmark) in enumerate(zip(runs, benchmarks, strict=True)):
+        source = Source(
+            annotations=run.annotations,
+            images=run.images,
+            data=run.data,
+            columns=run.columns,
+            max_skipped=config.max_skipped,
+        )
+        outcomes[f"{place} {run.benchmark}"] = benchmark.run(encoder, source, choices)
+    return outcomes
+
+
+def _runs(config: Config) -> list[Run]:
+    if config.several:
+        if config.benchmark or config.annotations or config.data:
+            raise EvaluationError(
+                "Give either several benchmarks in a recipe, or one as arguments."
+            )
+        return list(config.several)
+    if bool(config.data) == bool(config.annotations):
+        raise EvaluationError("Give either --data, or --annotations with --images.")
+    return [
+        Run(
+            benchmark=config.benchmark or ("fgovd" if config.annotations else "tables"),
+            annotations=config.annotations,
+            images=config.images,
+            data=config.data,
+            columns=config.columns,
+        )
+    ]
 
 
 def main(config: Config) -> None:
     """Evaluate, print the results, and write them."""
-    results = evaluate(config)
-    for result in results:
-        chance = "" if result.chance is None else f", chance {result.chance:.3f}"
-        print(f"{result.benchmark} {result.metric}: {result.value:.3f} (n {result.n:,}{chance})")
+    outcomes = evaluate(config)
+    results = [result for outcome in outcomes.values() for result in outcome.results]
+    skipped = [reason for outcome in outcomes.values() for reason in outcome.skipped]
+    items: dict[str, list[ScoredItem]] = {}
+    for outcome in outcomes.values():
+        if outcome.items:
+            items.setdefault(outcome.results[0].benchmark, []).extend(outcome.items)
     output = Path(config.output or Path(config.model) / "evaluation.json")
-    write_results(output, results, config.model)
-    print(f"evaluate: results in {output}")
+    write_items(output.with_suffix(".parquet"), items)
+    if config.against:
+        results += compare(output.with_suffix(".parquet"), config.against)
+    for result in results:
+        print(_line(result))
+    if skipped:
+        print(f"evaluate: left out {len(skipped):,}: " + "; ".join(skipped[:10]))
+    write_results(output, results, config.model, skipped=skipped)
+    write_whole(output.with_suffix(".md"), markdown(results, config.model))
+    print(f"evaluate: results in {output}, and beside it as .md and .parquet")
+
+
+def _line(result: Result) -> str:
+    parts = [f"n {result.n:,}"]
+    if result.low is not None and result.high is not None:
+        parts.append(f"95 % {result.low:.3f} to {result.high:.3f}")
+    if result.chance is not None:
+        parts.append(f"chance {result.chance:.3f}")
+    if "p_value" in result.details:
+        parts.append(f"p {result.details['p_value']:.4f}")
+    return f"{result.benchmark} {result.metric}: {result.value:.3f} ({', '.join(parts)})"
 
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
 """What is evaluated: pictures with items about their regions, and with captions.
 
-Two sources: the tables of a dataset, and JSON lines in the format of FG-OVD.
+Here: what a picture and an item are, what is left out, and the tables of a dataset as a source.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 from PIL import Image
 
@@ -24,13 +22,17 @@ class EvaluationError(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionItem:
-    """A region, its true phrase, and phrases that are false of it; `types` are those of each."""
+    """A region, its true phrase, and phrases that are false of it; `types` are those of each.
+
+    `area` is the box's, in pixels of the picture as it is on disk; 0 if not known.
+    """
 
     image_id: str
     box: Box
     positive: str
     negatives: tuple[str, ...]
     types: tuple[str, ...] = ()
+    area: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,31 @@ class Picture:
     items: tuple[RegionItem, ...] = ()
     long: str = ""
     short: str = ""
+
+
+@dataclass
+class Skipped:
+    """What a benchmark had to leave out, with the reasons; too much of it ends the evaluation."""
+
+    limit: float = 0.01
+    """Largest share of the items that may be left out, 0..1."""
+    reasons: list[str] = field(default_factory=list)
+    items: int = 0
+
+    def add(self, reason: str, items: int, total: int) -> None:
+        """Leave out some of all `total` items.
+
+        Raises:
+            EvaluationError: it is more than the limit allows.
+        """
+        self.reasons.append(reason)
+        self.items += items
+        if self.items > self.limit * total:
+            shown = "; ".join(self.reasons[:3])
+            raise EvaluationError(
+                f"{self.items:,} of {total:,} items cannot be evaluated, more than the share of "
+                f"{self.limit:g} that --max-skipped allows: {shown}."
+            )
 
 
 def read_dataset(dataset: Dataset) -> Iterator[Picture]:
@@ -58,84 +85,39 @@ def read_dataset(dataset: Dataset) -> Iterator[Picture]:
     for shard in sorted(shards):
         captions = {row.image_id: row for row in dataset.read_rows(Table.CAPTIONS, shard)}
         boxes = {row.region_id: row.bbox for row in dataset.read_rows(Table.REGIONS, shard)}
-        items: dict[str, list[RegionItem]] = {}
+        negatives: dict[str, list] = {}
         for row in dataset.read_rows(Table.NEGATIVES, shard):
             if row.region_id not in boxes:
                 raise DatasetError(
                     f"Region {row.region_id} of shard {shard} has negatives but no box: "
                     "run pipelines/negatives.py again."
                 )
-            item = RegionItem(
-                image_id=row.image_id,
-                box=boxes[row.region_id],
-                positive=row.positive,
-                negatives=tuple(negative.text for negative in row.negatives),
-                types=tuple(negative.type for negative in row.negatives),
-            )
-            items.setdefault(row.image_id, []).append(item)
+            negatives.setdefault(row.image_id, []).append(row)
         for image in dataset.read_rows(Table.IMAGES, shard):
             caption = captions.get(image.image_id)
-            if caption is not None:
-                try:
-                    picture = decode(image.bytes)
-                except ImageError as error:
-                    raise EvaluationError(f"Image {image.image_id}: {error}.") from None
-                yield Picture(
-                    image_id=image.image_id,
-                    image=picture,
-                    items=tuple(items.get(image.image_id, ())),
-                    long=caption.long,
-                    short=caption.short,
+            if caption is None:
+                continue
+            try:
+                picture = decode(image.bytes)
+            except ImageError as error:
+                raise EvaluationError(f"Image {image.image_id}: {error}.") from None
+            items = []
+            for row in negatives.get(image.image_id, ()):
+                x1, y1, x2, y2 = box = boxes[row.region_id]
+                items.append(
+                    RegionItem(
+                        image_id=row.image_id,
+                        box=box,
+                        positive=row.positive,
+                        negatives=tuple(negative.text for negative in row.negatives),
+                        types=tuple(negative.type for negative in row.negatives),
+                        area=(x2 - x1) * picture.width * (y2 - y1) * picture.height,
+                    )
                 )
-
-
-def read_fgovd(annotations: str | Path, images: str | Path) -> Iterator[Picture]:
-    """Stream FG-OVD's items by picture: `img_path`, `bbox` (x, y, w, h in pixels),
-    `pos_expression`, `neg_expression`.
-
-    Raises:
-        EvaluationError: a file is missing, a line is no item, or an image is not readable.
-    """
-    by_path: dict[str, list[tuple[int, dict]]] = {}
-    try:
-        lines = Path(annotations).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise EvaluationError(f"Cannot read {annotations}: {error.strerror}.") from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            by_path.setdefault(record["img_path"], []).append((number, record))
-        except (json.JSONDecodeError, KeyError, TypeError):
-            raise EvaluationError(
-                f"Line {number} of {annotations} is no item with an img_path."
-            ) from None
-    if not by_path:
-        raise EvaluationError(f"{annotations} holds no items.")
-    for path, records in by_path.items():
-        file = Path(images) / path.lstrip("/")
-        try:
-            image = decode(file.read_bytes())
-        except (OSError, ImageError) as error:
-            raise EvaluationError(f"Cannot read the image {file}: {error}.") from None
-        items = tuple(_fgovd_item(path, r, image, n, annotations) for n, r in records)
-        yield Picture(image_id=path, image=image, items=items)
-
-
-def _fgovd_item(
-    path: str, record: dict, image: Image.Image, line: int, annotations: str | Path
-) -> RegionItem:
-    try:
-        x, y, width, height = map(float, record["bbox"])
-        w, h = image.size
-        return RegionItem(
-            image_id=path,
-            box=(x / w, y / h, (x + width) / w, (y + height) / h),
-            positive=record["pos_expression"][0],
-            negatives=tuple(record["neg_expression"]),
-        )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise EvaluationError(
-            f"Line {line} of {annotations} is no FG-OVD item: {error!r}."
-        ) from None
+            yield Picture(
+                image_id=image.image_id,
+                image=picture,
+                items=tuple(items),
+                long=caption.long,
+                short=caption.short,
+            )

@@ -6,7 +6,8 @@ from PIL import Image
 
 from datagen.demo.truth_tables import write_truth_dataset
 from datagen.evaluation import controls, region_negatives, retrieval
-from datagen.evaluation.items import EvaluationError, Picture, RegionItem, read_dataset, read_fgovd
+from datagen.evaluation.fgovd import read_fgovd
+from datagen.evaluation.items import EvaluationError, Picture, RegionItem, read_dataset
 from datagen.evaluation.result import Result, write_results
 
 BOX = (0.0, 0.0, 0.5, 0.5)
@@ -126,7 +127,11 @@ def test_fgovd_lines_become_items_with_normalised_boxes(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("{", "Line 1"), ('{"img_path": "gone.png"}', r"gone\.png"), ("", "no items")],
+    [
+        ("{", "Line 1"),
+        ('{"img_path": "gone.png"}', "no field bbox; it has: img_path"),
+        ("", "no items"),
+    ],
 )
 def test_bad_annotations_are_named(tmp_path, text, says):
     lines = tmp_path / "hard.jsonl"

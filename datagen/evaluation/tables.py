@@ -1,0 +1,24 @@
+"""One's own set: the tables of a dataset, with regions against negatives and retrieval."""
+
+from __future__ import annotations
+
+from datagen.dataset import Dataset
+from datagen.evaluation import retrieval
+from datagen.evaluation.benchmark import Choices, Outcome, Source
+from datagen.evaluation.breakdown import with_controls
+from datagen.evaluation.encoder import Encoder
+from datagen.evaluation.items import EvaluationError, read_dataset
+from datagen.evaluation.region_negatives import Protocol, score
+
+
+def run(encoder: Encoder, source: Source, choices: Choices) -> Outcome:
+    """Top-1 with its controls, then R@k of long and of short captions. See `Benchmark`."""
+    if not source.data:
+        raise EvaluationError("The benchmark tables needs --data, a dataset.")
+    dataset = Dataset(source.data)
+    protocol = choices.protocol(Protocol())
+    scored = score(encoder, read_dataset(dataset), protocol)
+    results = with_controls(scored, protocol, "region_negatives", controls=choices.controls)
+    for captions in ("long", "short"):
+        results += retrieval.evaluate(encoder, read_dataset(dataset), captions=captions)
+    return Outcome(results=results, items=scored.items)
