@@ -16,7 +16,7 @@ class UniqueValues:
     """Owners of values, in a file of the driver's machine: memory stays flat at any number.
 
     It is made anew for each run from the shards that are committed, so a crash loses nothing.
-    About 60 bytes of disk a value.
+    About 45 bytes of disk and 0.02 ms a value.
     """
 
     def __init__(self) -> None:
