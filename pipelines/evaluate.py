@@ -113,9 +113,7 @@ def evaluate(config: Config) -> dict[str, Outcome]:
 def _runs(config: Config) -> list[Run]:
     if config.several:
         if config.benchmark or config.annotations or config.data:
-            raise EvaluationError(
-                "Give either several benchmarks in a recipe, or one as arguments."
-            )
+            raise EvaluationError("Give several benchmarks in a recipe, or one as arguments.")
         return list(config.several)
     if bool(config.data) == bool(config.annotations):
         raise EvaluationError("Give either --data, or --annotations with --images.")

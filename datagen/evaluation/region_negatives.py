@@ -108,7 +108,7 @@ def summary(scored: Scored, protocol: Protocol, name: str = "region_negatives") 
     """Top-1 accuracy over the scored items.
 
     `details` has the counts, `pairwise_<type>` (how often the positive beats a negative of that
-    type), and `top1_without_duplicates` where there are items whose positive is among the negatives.
+    type), and `top1_without_duplicates` where some items have their positive among the negatives.
     """
     credit = np.array([found.credit for found in scored.items])
     low, high = bootstrap_interval(credit, [found.item.image_id for found in scored.items])

@@ -71,4 +71,4 @@ def _by_image(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     place = np.unique(np.asarray(images, dtype=object).astype(str), return_inverse=True)[1]
     sums = np.bincount(place, weights=np.asarray(values, np.float64))
-    return sums, np.bincount(place).astype(np.float64)
+    return sums.astype(np.float64), np.bincount(place).astype(np.float64)

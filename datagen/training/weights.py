@@ -147,6 +147,11 @@ def load_model(name: str | Path) -> FGCLIP:
         kind = settings.get("model_type", "of no known type")
         raise ModelNotFoundError(f"The model {name} is no CLIP: its config.json says {kind}.")
     model = FGCLIP(CLIPConfig(**settings))
+    if model.image_size % model.patch_size:
+        raise ModelNotFoundError(
+            f"The model {name} does not fit its own images: their side of {model.image_size} "
+            f"pixels is no multiple of its patch of {model.patch_size}. Mend its config.json."
+        )
     _fill(model, _state(name), str(name))
     return model
 
