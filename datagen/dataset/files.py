@@ -159,8 +159,11 @@ def open_filesystem(root: str) -> tuple[fs.FileSystem, str]:
         )
     try:
         return fs.FileSystem.from_uri(root)
-    except pa.ArrowInvalid:
+    except pa.ArrowInvalid as error:
         import fsspec
 
-        filesystem, path = fsspec.core.url_to_fs(root)
+        try:
+            filesystem, path = fsspec.core.url_to_fs(root)
+        except (ImportError, ValueError) as other:
+            raise DatasetError(f"Cannot open {root}: {error}; {other}.") from None
         return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
 
@@ -85,7 +86,8 @@ class ImagesStage(Stage[RawImage]):
         Raises:
             SourceError: nothing is there, or nothing in it is of a known kind.
         """
-        self._open_source(self._kind())
+        with self._reaching():
+            self._open_source(self._kind())
 
     def prepare(self, dataset: Dataset) -> None:
         """Plan the import, or take up the plan of an earlier run.
@@ -94,14 +96,15 @@ class ImagesStage(Stage[RawImage]):
             SourceError: the source holds nothing.
         """
         self._plan = load_plan(dataset.files)
-        if self._plan is None:
-            source = self._open_source(self._kind())
-            self._plan = write_plan(dataset.files, source, self.config.shard_rows)
-            if not self._plan.shards:
-                dataset.files.remove(f"{PLAN_FOLDER}/plan.json")
-                raise SourceError(f"{self.config.images} holds no images.")
-        elif len(dataset.shards(self.output)) < self._plan.shards:
-            self._compare(self._plan)
+        with self._reaching():
+            if self._plan is None:
+                source = self._open_source(self._kind())
+                self._plan = write_plan(dataset.files, source, self.config.shard_rows)
+                if not self._plan.shards:
+                    dataset.files.remove(f"{PLAN_FOLDER}/plan.json")
+                    raise SourceError(f"{self.config.images} holds no images.")
+            elif len(dataset.shards(self.output)) < self._plan.shards:
+                self._compare(self._plan)
 
     def shards(self, dataset: Dataset) -> Sequence[int]:
         """See `Stage.shards`."""
@@ -198,6 +201,14 @@ class ImagesStage(Stage[RawImage]):
             columns = self.config.image_column, self.config.caption_column
             return ParquetSource(location, images, self.config.max_bytes, *columns)
         return KINDS[kind](location, images, self.config.max_bytes)
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """A source that cannot be listed is the user's to mend."""
+        try:
+            yield
+        except OSError as error:
+            raise SourceError(f"Cannot read {self.config.images}: {error}.") from None
 
     def _compare(self, plan: Plan) -> None:
         """Say so where the source is not what it was when the import was planned."""

@@ -11,7 +11,7 @@ from import_samples import Imported, local_ray, png, tar_of
 from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
-from datagen.dataset import Dataset, Table
+from datagen.dataset import Dataset, DatasetError, Table
 from datagen.export.base import export
 from datagen.export.huggingface import HuggingFaceExporter
 from datagen.export.webdataset import WebDatasetExporter
@@ -108,6 +108,18 @@ def test_what_is_not_there_is_one_sentence(bucket):
     for path in (f"s3://{name}/absent", "s3://no-such-bucket-at-all/x"):
         with pytest.raises(SourceError, match=r"There is no|holds no images|Cannot reach"):
             ImagesStage(ImportConfig(images=path)).check()
+
+
+def test_a_store_that_does_not_answer_is_one_sentence(store):
+    how = "?endpoint_override=127.0.0.1:9&scheme=http&region=us-east-1"
+    with pytest.raises(SourceError, match=r"Cannot (reach|read) s3://bucket/photos"):
+        ImagesStage(ImportConfig(images=f"s3://bucket/photos{how}")).check()
+
+
+def test_an_unknown_option_or_scheme_is_one_sentence():
+    for url in ("s3://bucket/photos?endpoint=x", "nonsense://bucket/photos"):
+        with pytest.raises(DatasetError, match="Cannot open"):
+            ImagesStage(ImportConfig(images=url)).check()
 
 
 def test_a_dataset_on_the_store(bucket, tmp_path, capfd):

@@ -40,7 +40,7 @@ class FolderSource(Source):
                     beside = " ".join(end for end in BESIDE if stem + end in names)
                     yield Found(folder.path(name), beside)
             for name, problem in folder.problems:
-                if problem.startswith("a link") or _suffix(name) in IMAGE_SUFFIXES:
+                if not problem.startswith("its name") or _suffix(name) in IMAGE_SUFFIXES:
                     yield Found(folder.path(name), problem=problem)
 
     def parts(self, files: Iterator[Found], shard_rows: int) -> Iterator[Part]:

@@ -121,7 +121,18 @@ class Location:
 
     def _list_local(self, name: str) -> Folder:
         found = Folder(name, [], [])
-        with os.scandir(f"{self._path}/{name}") as entries:
+        try:
+            self._scan(found)
+        except PermissionError:
+            if not name:
+                raise
+            found.problems.append(("", "a folder that may not be read"))
+        found.files.sort()
+        found.folders.sort()
+        return found
+
+    def _scan(self, found: Folder) -> None:
+        with os.scandir(f"{self._path}/{found.name}") as entries:
             for entry in entries:
                 shown = os.fsencode(entry.name).decode("utf-8", "backslashreplace")
                 if shown != entry.name:
@@ -132,9 +143,6 @@ class Location:
                     found.folders.append(entry.name)
                 else:
                     found.files.append(entry.name)
-        found.files.sort()
-        found.folders.sort()
-        return found
 
     def _list(self, name: str) -> Folder:
         found = Folder(name, [], [])

@@ -138,10 +138,11 @@ class ParquetSource(Source):
             data, path = value.get("bytes"), value.get("path")
         elif isinstance(value, str):
             data, path = None, value
+        if path:
+            record[column] = path
         if data:
             return RawImage(uri, data=data, caption=caption, source=record)
         if data is None and path:
-            record[column] = path
             return self._named(RawImage(uri, caption=caption, source=record), path)
         problem = f"column {column} is empty"
         return RawImage(uri, problem=problem, caption=caption, source=record)
