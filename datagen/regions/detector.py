@@ -172,6 +172,12 @@ def _load(model: str, revision: str | None) -> tuple[Any, Any]:
             f"The detector {model!r} is of the kind {kind!r}: give a Grounding DINO "
             f"({' or '.join(SUPPORTED)})."
         )
+    if kind == "grounding-dino":
+        from transformers.models.grounding_dino import modeling_grounding_dino
+
+        from datagen.regions.text_positions import correct
+
+        correct(modeling_grounding_dino)
     try:
         processor = AutoProcessor.from_pretrained(model, revision=revision)
         detector = AutoModelForZeroShotObjectDetection.from_pretrained(model, revision=revision)

@@ -13,11 +13,9 @@ from collections.abc import Sequence
 from datagen.dataset.rows import GroundedPhrase, GroundingRow
 from datagen.regions.boxes import SAME_BOX_IOU, Detection, iou, usable
 from datagen.regions.phrases import Phrase
+from datagen.texts.mend import sentences
 
 _DETERMINERS = frozenset({"a", "an", "the"})
-# A full stop ends a sentence before white space and a capital, unless the word is such a one.
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]*[A-Z0-9])|(?<=[。！？])|\n+")
-_ABBREVIATION = re.compile(r"(?:^|[\s(])(?:Mr|Mrs|Ms|Dr|St|No|vs|etc|e\.g|i\.e|[A-Z])\.$")
 
 
 def ground(
@@ -76,24 +74,13 @@ def drop_sentences(
     kept: list[str] = []
     dropped: list[str] = []
     for sentence in sentences(caption):
-        mentions = [p.grounded for p in phrases if _mentions(sentence, p.text)]
-        wrong = bool(mentions) and sum(mentions) / len(mentions) < below
+        named = [p.grounded for p in phrases if mentions(sentence, p.text)]
+        wrong = bool(named) and sum(named) / len(named) < below
         (dropped if wrong else kept).append(sentence)
     return (" ".join(kept) if dropped else caption), dropped
 
 
-def sentences(text: str) -> list[str]:
-    """The sentences of a text, without the white space around them."""
-    found: list[str] = []
-    start = 0
-    for end in _SENTENCE_END.finditer(text):
-        if not _ABBREVIATION.search(text[start : end.start()]):
-            found.append(text[start : end.end()].strip())
-            start = end.end()
-    return [sentence for sentence in (*found, text[start:].strip()) if sentence]
-
-
-def _mentions(sentence: str, phrase: str) -> bool:
+def mentions(sentence: str, phrase: str) -> bool:
     """Whether the sentence holds the phrase, whatever its article: merged phrases come again."""
     words = phrase.split()
     bare = " ".join(words[1:] if len(words) > 1 and words[0].lower() in _DETERMINERS else words)

@@ -8,21 +8,25 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, ClassVar
 
 from PIL import Image
+from tyro.conf import Suppress
 
 from datagen.batcher import Batcher
 from datagen.dataset import Dataset, DatasetError, RegionRow, Table
 from datagen.dataset.lineage import Lineage
 from datagen.dataset.rows import Box, GroundingRow
-from datagen.engines.models import check_model
+from datagen.engines.chat import ChatEngine, Usage
+from datagen.engines.open import open_engine
 from datagen.images.decode import decode
 from datagen.language import DEFAULT_MODEL, load_spacy
+from datagen.regions.backends import ORIGINAL, check_detector, open_detector
 from datagen.regions.boxes import Detection, MatchedBox, area, match_phrases
-from datagen.regions.detector import TransformersDetector
+from datagen.regions.descriptions import Describer, DescriptionsConfig, describing_prompt
 from datagen.regions.grounding import ground
+from datagen.regions.groundingdino import GroundingDinoSettings
 from datagen.regions.phrases import MAX_PHRASES, Phrase, PhraseChunker
 from datagen.stage import Item, Stage
 
@@ -32,8 +36,15 @@ class RegionsConfig:
     """Which detector and which thresholds."""
 
     detector: str
-    """Grounding DINO in transformers' format: a name on a model hub, or a folder."""
+    """Grounding DINO in transformers' format (a name on a model hub, or a folder), or what the
+    backend takes instead: a checkpoint of the original package, the URL of a server, …"""
+    backend: str = "transformers"
+    """"transformers", "groundingdino", or "package.module:Class" of a detector of yours."""
     revision: str | None = None
+    groundingdino: Annotated[GroundingDinoSettings, Suppress] = field(
+        default_factory=GroundingDinoSettings
+    )
+    """Of the backend "groundingdino"; in recipes only."""
     spacy_model: str = DEFAULT_MODEL
     """Name of an installed spaCy package, or a folder."""
     threshold: float = 0.4
@@ -52,10 +63,13 @@ class RegionsConfig:
     batch_wait_s: float = 0.02
     """How long the first image of a batch waits for others, in seconds."""
 
-    def lineage(self) -> dict[str, str | int | float | None]:
+    def lineage(self) -> dict[str, Any]:
         """What changes the rows."""
-        speed_only = {"device", "batch", "batch_wait_s"}
-        return {name: value for name, value in asdict(self).items() if name not in speed_only}
+        left_out = {"device", "batch", "batch_wait_s", "groundingdino"}
+        own = {name: value for name, value in asdict(self).items() if name not in left_out}
+        if self.backend == ORIGINAL:
+            own["groundingdino"] = self.groundingdino.lineage()
+        return own
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +82,13 @@ class CaptionedImage(Item):
 
 class RegionsStage(Stage[CaptionedImage]):
     """One item is a captioned image; it yields one region for each box that a phrase names, and
-    the grounding of its caption."""
+    the grounding of its caption.
+
+    Args:
+        config: detector and thresholds.
+        describe: a captioner for regions; without it a region's description is the sentence of
+            the caption that its phrase stands in.
+    """
 
     name: ClassVar[str] = "regions"
     source: ClassVar[Table] = Table.CAPTIONS
@@ -79,26 +99,43 @@ class RegionsStage(Stage[CaptionedImage]):
     _phrases: Batcher[str, list[Phrase]]
     _detections: Batcher[tuple[Image.Image, list[str]], list[Detection]]
 
-    def __init__(self, config: RegionsConfig) -> None:
-        self.config = config
+    def __init__(self, config: RegionsConfig, describe: DescriptionsConfig | None = None) -> None:
+        self.config, self.describe = config, describe
+        self._engine: ChatEngine | None = None
+        self._describer: Describer | None = None
 
     @property
     def lineage(self) -> Lineage:
         """See `Stage.lineage`."""
-        return Lineage(stage=self.name, settings=self.config.lineage())
+        settings = self.config.lineage()
+        if self.describe is not None:
+            settings["describe"] = self.describe.lineage()
+        return Lineage(stage=self.name, settings=settings)
 
     def check(self) -> None:
         """See `Stage.check`."""
         load_spacy(self.config.spacy_model)
-        check_model(self.config.detector, self.config.revision)
+        config = self.config
+        check_detector(config.backend, config.detector, config.revision, config.groundingdino)
+        if self.describe is not None:
+            describing_prompt(self.describe)
+            self.describe.engine.check()
 
     async def open(self) -> None:
         """See `Stage.open`."""
         config = self.config
         chunker = PhraseChunker(config.spacy_model, max_phrases=config.max_phrases)
         detector = await asyncio.to_thread(
-            TransformersDetector, config.detector, revision=config.revision, device=config.device
+            open_detector,
+            config.backend,
+            config.detector,
+            config.revision,
+            config.device,
+            config.groundingdino,
         )
+        if self.describe is not None:
+            self._engine = open_engine(self.describe.engine)
+            self._describer = Describer(self.describe, self._engine)
 
         def detect(pairs: Sequence[tuple[Image.Image, list[str]]]) -> list[list[Detection]]:
             return detector.detect([image for image, _ in pairs], [names for _, names in pairs])
@@ -130,6 +167,7 @@ class RegionsStage(Stage[CaptionedImage]):
         phrases = await self._phrases.submit(item.caption)
         texts = [phrase.text for phrase in phrases]
         detections: list[Detection] = []
+        image: Image.Image | None = None
         if phrases:
             image = await asyncio.to_thread(decode, item.data)
             detections = await self._detections.submit((image, texts))
@@ -145,12 +183,31 @@ class RegionsStage(Stage[CaptionedImage]):
             drop_below=self.config.drop_ungrounded,
         )
         rows = [_row(phrases[box.phrase_index], box, grounding) for box in boxes]
+        if self._describer is not None and image is not None:
+            found = await asyncio.gather(
+                *(
+                    self._describer.describe(
+                        image, box.bbox, phrases[box.phrase_index], phrases, row.region_id
+                    )
+                    for box, row in zip(boxes, rows, strict=True)
+                )
+            )
+            rows = [
+                replace(row, description=said.text, description_from=said.source)
+                for row, said in zip(rows, found, strict=True)
+            ]
         return [*rows, grounding]
+
+    def usage(self) -> Usage:
+        """See `Stage.usage`: that of the captioner, if there is one."""
+        return self._engine.usage if self._engine is not None else Usage()
 
     async def close(self) -> None:
         """See `Stage.close`."""
         await self._phrases.close()
         await self._detections.close()
+        if self._engine is not None:
+            await self._engine.close()
 
 
 def region_id(image_id: str, span: tuple[int, int], bbox: Box) -> str:

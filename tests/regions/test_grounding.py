@@ -4,7 +4,7 @@ import pytest
 
 from datagen.dataset import GroundedPhrase
 from datagen.regions.boxes import Detection
-from datagen.regions.grounding import drop_sentences, ground, sentences
+from datagen.regions.grounding import drop_sentences, ground
 from datagen.regions.phrases import PhraseChunker
 
 LEFT, RIGHT = (0.1, 0.1, 0.4, 0.5), (0.6, 0.1, 0.9, 0.5)
@@ -85,16 +85,3 @@ def test_what_is_said_again_with_another_article_goes_as_well():
 
 def test_nothing_may_be_left():
     assert drop_sentences("A kite flies.", [phrase("A kite", False)], 1) == ("", ["A kite flies."])
-
-
-def test_sentences_end_where_they_end():
-    text = 'Mr. Fox owns a St. Bernard. "It barks!" Then 3.5 m of fence. J. Doe left\nA sign.'
-    assert sentences(text) == [
-        "Mr. Fox owns a St. Bernard.",
-        '"It barks!"',
-        "Then 3.5 m of fence.",
-        "J. Doe left",
-        "A sign.",
-    ]
-    assert sentences("一只狗。两只猫！") == ["一只狗。", "两只猫！"]
-    assert sentences("  ") == []

@@ -7,7 +7,7 @@ from PIL import Image
 from datagen.dataset import CaptionRow, Dataset, DatasetError, GroundingRow, ImageRow, Table
 from datagen.dataset.lineage import Lineage
 from datagen.images.decode import ImageError
-from datagen.regions import stage as module
+from datagen.regions import backends
 from datagen.regions.boxes import Detection
 from datagen.regions.stage import CaptionedImage, RegionsConfig, RegionsStage
 
@@ -92,7 +92,7 @@ def test_captions_of_other_images_are_refused(tmp_path):
 
 
 def test_rows_carry_phrase_span_and_sentence(monkeypatch):
-    monkeypatch.setattr(module, "TransformersDetector", OneBoxEach)
+    monkeypatch.setattr(backends, "TransformersDetector", OneBoxEach)
     item = CaptionedImage("an id", png("red"), CAPTION)
     row, grounding = process(item)
     assert row.phrase == "a red mug" == CAPTION[row.span_start : row.span_end]
@@ -115,20 +115,20 @@ def test_rows_carry_phrase_span_and_sentence(monkeypatch):
 
 
 def test_an_image_that_is_none_is_an_error_of_the_row(monkeypatch):
-    monkeypatch.setattr(module, "TransformersDetector", OneBoxEach)
+    monkeypatch.setattr(backends, "TransformersDetector", OneBoxEach)
     with pytest.raises(ImageError):
         process(CaptionedImage("an id", b"no image", CAPTION))
 
 
 def test_a_caption_that_names_nothing_has_no_regions(monkeypatch):
-    monkeypatch.setattr(module, "TransformersDetector", OneBoxEach)
+    monkeypatch.setattr(backends, "TransformersDetector", OneBoxEach)
     assert process(CaptionedImage("an id", png("red"), "It is calm.")) == [
         GroundingRow(image_id="an id", grounded=None, phrases=[], long="It is calm.")
     ]
 
 
 def test_sentences_without_a_box_are_dropped_where_the_run_asks(monkeypatch):
-    monkeypatch.setattr(module, "TransformersDetector", OneBoxEach)
+    monkeypatch.setattr(backends, "TransformersDetector", OneBoxEach)
     caption = "There is a red mug. There is a blue chair."
     item = CaptionedImage("an id", png("red"), caption)
     config = RegionsConfig(detector="some/model", drop_ungrounded=0.5)
