@@ -205,8 +205,8 @@ def test_other_activations_of_clip_configurations_work(tokenizer, activation):
     batch = batch_of(samples, tokenizer)
     terms = slow_losses(model, tokenizer, samples, batch.pixels)
     losses = compute_losses(Encoder(model)(batch), batch.names, PUBLISHED).values()
-    assert losses["hard"] == pytest.approx(float(terms[3]), rel=1e-5)
-    assert losses["long"] == pytest.approx(float(terms[0]), rel=1e-5)
+    assert losses["hard"] == pytest.approx(terms[3].item(), rel=1e-5)
+    assert losses["long"] == pytest.approx(terms[0].item(), rel=1e-5)
 
 
 def test_compiled_blocks_change_nothing(model, tokenizer):
