@@ -23,6 +23,7 @@ from datagen.negatives.meaning import NAME as MEANING
 from datagen.negatives.meaning import Meaning
 from datagen.negatives.rewriter import (
     ASKED,
+    CHOSEN,
     VARIANTS,
     FreeRewriter,
     Phrase,
@@ -103,7 +104,7 @@ class CandidatesStage(Stage[PhraseItem]):
                 "spacy_model": self.config.spacy_model,
                 **({"per_request": self.config.per_request} if free else {}),
                 **({"meaning": [self.config.meaning, self.config.sentence_model]} if free else {}),
-                **({} if free else {"asked": ASKED, "variants": VARIANTS}),
+                **({} if free else {"asked": ASKED, "chosen": CHOSEN, "variants": VARIANTS}),
             },
         )
 

@@ -6,6 +6,7 @@ import asyncio
 import difflib
 import hashlib
 import json
+import math
 import random
 import re
 from collections.abc import Sequence
@@ -19,10 +20,12 @@ from datagen.negatives.drafts import Draft, Edit, put_values
 from datagen.negatives.lexicon import Lexicon
 from datagen.negatives.slots import Slot
 
-VARIANTS = 3
-"""Questions about the same values, which meet in other groups each time."""
+VARIANTS = 2
+"""Questions about the same values, which meet in other pairs each time."""
 ASKED = 12
-"""Values that one question asks for; where there are no more than these, nothing is asked."""
+"""Where there are no more values than these, nothing is asked."""
+CHOSEN = 0.75
+"""Share of the values that a question keeps."""
 SEPARATOR = ", "
 _WORD = re.compile(r"[\w'-]+")
 
@@ -81,9 +84,9 @@ class Question:
 class SlotRewriter:
     """Asks for values only, in a structure that makes them admissible and distinct.
 
-    The values that such a noun can have are dealt into `ASKED` groups; the reply must name one of
-    each group, "(blue|green), (red|black)", and so the values that fit better are taken from each.
-    Questions name the noun and not the phrase, so few differ, and each is asked once in an actor.
+    Half of the values that such a noun can have are put into pairs; the reply must name one of
+    each, "(blue|green), (red|black)", so that the value that fits less is left out. Questions name
+    the noun and not the phrase, so few differ, and each is asked once in an actor.
 
     Args:
         prompt: its last line is the question, with `{kind}` and `{noun}`.
@@ -141,7 +144,9 @@ class SlotRewriter:
             raise
 
     async def _ask(self, question: Question) -> list[str]:
-        groups = deal(question)
+        dealt = deal(question)
+        groups = [group for group in dealt if len(group) > 1]
+        certain = [group[0] for group in dealt if len(group) == 1]
         reply = await self._engine.chat(
             ChatRequest(
                 system=self._system.strip(),
@@ -163,7 +168,7 @@ class SlotRewriter:
                 f"The engine answered {reply.text!r} to {question} and ended with "
                 f"{reply.finish_reason!r}: it was cut off, or does not follow structures."
             )
-        return chosen
+        return [*chosen, *certain]
 
 
 class FreeRewriter:
@@ -256,13 +261,14 @@ def _span(words: Sequence[re.Match[str]], first: int, end: int, length: int) -> 
 
 
 def deal(question: Question) -> list[list[str]]:
-    """Shuffle the values and deal them into `ASKED` groups, as even as can be.
+    """Shuffle the values and deal them into `CHOSEN` of their number: pairs and single ones.
 
     The order depends on the values and the variant and not on the noun, so that few structures
     exist and the engine compiles each once.
     """
     shuffled = _shuffled(question.values, f"{question.kind}/{question.variant}")
-    return [shuffled[start::ASKED] for start in range(ASKED)]
+    groups = math.ceil(CHOSEN * len(shuffled))
+    return [shuffled[start::groups] for start in range(groups)]
 
 
 def structure(groups: list[list[str]]) -> str:
