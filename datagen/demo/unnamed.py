@@ -2,7 +2,8 @@
 
 Trained on named colours and finishes alone, the captioner's vision tower knew the kind of 96 % of
 the objects, but of 75 % of those whose pair of attributes it had never met: it had learnt kinds
-colour by colour and pattern by pattern. Of these pictures only kinds, sizes and places are told.
+colour by colour and pattern by pattern. 300 more steps with such pictures, of which only kinds,
+sizes and places are told, made that 98 % and 91 %.
 """
 
 from __future__ import annotations
