@@ -1,20 +1,23 @@
 """Grounding DINO's mask and positions of text tokens, as the original has them.
 
 Each phrase of a text sees itself alone, its full stop included, and counts its positions from 0.
-transformers 5 gives the full stop position 0 instead of the one after the last word, which changes
-what the text encoder says of every word: weights that were trained with the original then answer
-otherwise. `test_groundingdino.py` holds the two side by side.
+transformers 5 differs in two places, and weights that were trained with the original then answer
+otherwise: it gives the full stop position 0 instead of the one after the last word, and it rounds
+the sines of the positions to whole numbers. `test_groundingdino.py` holds the two side by side.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import torch
 
 from datagen.regions.prompt_text import DELIMITERS
 
-_NAME = "generate_masks_with_special_tokens_and_transfer_map"
+_MASKS = "generate_masks_with_special_tokens_and_transfer_map"
+_SINES = "encode_sinusoidal_position_embedding"
 
 
 def masks_and_positions(input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,7 +38,20 @@ def masks_and_positions(input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Te
 
 
 def correct(modeling: ModuleType) -> None:
-    """Let a modeling module of transformers use this in place of its own."""
-    if not hasattr(modeling, _NAME):
-        raise AttributeError(f"{modeling.__name__} has no {_NAME}: look where it went.")
-    setattr(modeling, _NAME, masks_and_positions)
+    """Let transformers' module of Grounding DINO do as the original does.
+
+    Its text encoder must be of transformers 5 or later.
+    """
+    setattr(modeling, _MASKS, masks_and_positions)
+    sines = getattr(modeling, _SINES, None)
+    if sines is not None and not hasattr(sines, "of_floats"):
+        setattr(modeling, _SINES, _of_floats(sines))
+
+
+def _of_floats(sines: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    def encode(pos_tensor: torch.Tensor, *args: Any, **named: Any) -> torch.Tensor:
+        whole = not pos_tensor.is_floating_point()
+        return sines(pos_tensor.float() if whole else pos_tensor, *args, **named)
+
+    encode.of_floats = True  # type: ignore[attr-defined]
+    return encode
