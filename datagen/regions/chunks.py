@@ -130,7 +130,7 @@ def _stands_for_noun(parse: Parse, i: int) -> bool:
     """Whether a word was read as adjective or verb, but hung up as a noun would be."""
     if parse.pos[i] not in ("ADJ", "VERB") or any(child > i for child in parse.children[i]):
         return False
-    if parse.dep[i] in ("pobj", "dobj"):
+    if parse.dep[i] in ("pobj", "dobj", "nsubj"):
         return any(parse.dep[child] in ("det", "amod", "compound") for child in parse.children[i])
     return parse.dep[i] == "conj" and parse.pos[parse.head[i]] == "NOUN" and not parse.children[i]
 
@@ -168,7 +168,8 @@ def _tail(parse: Parse, start: int, end: int) -> int:
     closed = end + 1 >= len(parse) or parse.pos[end + 1] in ("PUNCT", "CCONJ", "ADP", "VERB")
     if coloured and closed and parse.has_article(start) and tag in ("RB", "VBG", "NN", "JJ"):
         return end + 1
-    if first in ("a", "an") and parse.tag[end - 1] == "NNS":  # "a" contradicts the plural
+    plural = parse.tag[end - 1] == "NNS" and last.endswith("s")
+    if first in ("a", "an") and plural:  # "a" contradicts it
         if tag in ("VBN", "VB", "VBP") and not after.endswith("ed"):
             return end + 1
         if end - start > 2 and parse.pos[end - 2] == "NOUN":

@@ -187,6 +187,8 @@ class Expressions:
             elif self._parse.pos[at] not in ("ADJ", "ADV", "CCONJ") and self._parse.word(at) != ",":
                 break
             at += 1
+        if end is None or any(chunk.start < end < chunk.end for chunk in self._chunks):
+            return None  # "in silver | plastic armour" is no colour of who wears it
         return end
 
     def _relative(self, at: int) -> int | None:

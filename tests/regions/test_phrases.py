@@ -1,3 +1,5 @@
+import random
+
 import pytest
 
 from datagen.demo.language import long_caption, phrase_of
@@ -87,6 +89,18 @@ def test_where_phrases_begin_and_end(chunker, caption, phrases):
 def test_equal_phrases_are_merged_into_the_first_with_their_count(chunker):
     phrases = chunker.chunk(["A dog sees a cat. The dog runs after the cat. His dog barks."])[0]
     assert [(p.text, p.span_start, p.count) for p in phrases] == [("A dog", 0, 3), ("a cat", 11, 2)]
+
+
+def test_no_text_breaks_the_rules(chunker):
+    rng = random.Random(0)
+    words = "a the with of in red white made plastic mug and , . that is has man It 猫 é \n wearing"
+    captions = [" ".join(rng.choices(words.split(" "), k=rng.randint(0, 30))) for _ in range(400)]
+    for caption, phrases in zip(captions, chunker.chunk(captions), strict=True):
+        spans = [(p.span_start, p.span_end) for p in phrases]
+        assert [caption[start:end] for start, end in spans] == [p.text for p in phrases]
+        assert len(set(spans)) == len(spans)
+        # One lies within another or beside it; none crosses another.
+        assert not [1 for a in spans for b in spans if a[0] < b[0] < a[1] < b[1]]
 
 
 def test_at_most_so_many_the_specific_ones():
