@@ -2,8 +2,9 @@
 
 Trained on named colours and finishes alone, the captioner's vision tower knew the kind of 96 % of
 the objects, but of 75 % of those whose pair of attributes it had never met: it had learnt kinds
-colour by colour and pattern by pattern. 300 more steps with such pictures, of which only kinds,
-sizes and places are told, made that 98 % and 91 %.
+colour by colour and pattern by pattern. 300 more steps at a falling rate with such pictures, of
+which only kinds, sizes and places are told, made that 98 % and 91 %; 250 such steps with pictures
+in other colours, but with their finishes, 99 % and 81 %.
 """
 
 from __future__ import annotations
