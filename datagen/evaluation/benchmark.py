@@ -14,7 +14,17 @@ from datagen.evaluation.metrics import Ties
 from datagen.evaluation.region_negatives import Duplicates, Fewer, Protocol, ScoredItem
 from datagen.evaluation.result import Result
 
-NAMES = ("fgovd", "tables")
+NAMES = (
+    "fgovd",
+    "coco_boxes",
+    "lvis_boxes",
+    "coco_captions",
+    "flickr30k",
+    "sharegpt4v",
+    "dci",
+    "urban1k",
+    "tables",
+)
 """Of the benchmarks, and of their modules."""
 
 

@@ -1,60 +1,152 @@
-"""Retrieval both ways: R@1, R@5, R@10 of images and captions. Ties count against."""
+"""Retrieval both ways: R@1, R@5, R@10 of images and captions.
+
+An image may have several captions; it is found by any of them. Ties count against unless the caller
+chooses otherwise; published evaluators leave them to the order of a sort.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
+from datagen.evaluation.benchmark import Choices, Outcome, Source
 from datagen.evaluation.encoder import Embeddings, Encoder
-from datagen.evaluation.items import EvaluationError, Picture
-from datagen.evaluation.metrics import recall_at
+from datagen.evaluation.items import EvaluationError, Picture, Skipped
+from datagen.evaluation.metrics import RankTies, ranks
 from datagen.evaluation.result import Result
+from datagen.evaluation.statistics import bootstrap_interval
+from datagen.images.decode import ImageError, decode
 
 KS = (1, 5, 10)
 BATCH = 64
 
 
+@dataclass(frozen=True, slots=True)
+class Captioned:
+    """A file with its captions."""
+
+    path: Path
+    captions: Sequence[str]
+
+
 def evaluate(
     encoder: Encoder, pictures: Iterable[Picture], *, captions: Literal["long", "short"]
 ) -> list[Result]:
-    """R@k from image to text and from text to image, six results.
+    """R@k of pictures with one caption each, six results.
 
     Raises:
         EvaluationError: no picture has a caption.
     """
+    long = captions == "long"
+    found = ((p.image, (p.long if long else p.short,)) for p in pictures)
+    chosen = ((image, texts) for image, texts in found if texts[0])
+    try:
+        return measure(encoder, chosen, name=f"retrieval_{captions}", long=long)
+    except EvaluationError:
+        raise EvaluationError(f"No picture has a {captions} caption.") from None
+
+
+def run_files(
+    encoder: Encoder,
+    files: Sequence[Captioned],
+    source: Source,
+    choices: Choices,
+    *,
+    name: str,
+    long: bool,
+) -> Outcome:
+    """R@k of files with captions, as a benchmark.
+
+    Raises:
+        EvaluationError: too many files are missing or not readable.
+    """
+    if choices.ties == "shared":
+        raise EvaluationError(f"{name} counts ties as wrong or as correct, not as shared.")
+    skipped = Skipped(limit=source.max_skipped)
+    results = measure(
+        encoder,
+        _opened(files, skipped),
+        name=name,
+        long=long if choices.long_text is None else choices.long_text,
+        ties=choices.ties or "wrong",
+    )
+    return Outcome(results=results, skipped=skipped.reasons)
+
+
+def measure(
+    encoder: Encoder,
+    pictures: Iterable[tuple[Image.Image, Sequence[str]]],
+    *,
+    name: str,
+    long: bool,
+    ties: RankTies = "wrong",
+) -> list[Result]:
+    """R@k from image to text and from text to image, six results; each image is encoded once.
+
+    Raises:
+        EvaluationError: there is nothing with a caption.
+    """
     images: list[Embeddings] = []
     texts: list[str] = []
-    group = []
-    for picture in pictures:
-        text = picture.long if captions == "long" else picture.short
-        if text:
-            group.append(picture.image)
-            texts.append(text)
+    owner: list[int] = []
+    group: list[Image.Image] = []
+    for place, (image, captions) in enumerate(pictures):
+        group.append(image)
+        texts += captions
+        owner += [place] * len(captions)
         if len(group) == BATCH:
             images.append(encoder.encode_images(group, [()] * len(group))[0])
             group = []
     if group:
         images.append(encoder.encode_images(group, [()] * len(group))[0])
     if not texts:
-        raise EvaluationError(f"No picture has a {captions} caption.")
-    embedded_images = np.concatenate(images)
-    embedded_texts = encoder.encode_texts(texts, long=captions == "long")
-    owner = np.arange(len(texts))
-    ways = {
-        "i2t": recall_at(embedded_images, embedded_texts, owner, owner, KS),
-        "t2i": recall_at(embedded_texts, embedded_images, owner, owner, KS),
+        raise EvaluationError(f"The benchmark {name} has no picture with a caption.")
+    of_images = np.concatenate(images)
+    of_texts = encoder.encode_texts(texts, long=long)
+    image_of_image, image_of_text = np.arange(len(of_images)), np.array(owner)
+    before = {
+        "i2t": ranks(of_images, of_texts, image_of_image, image_of_text, ties=ties),
+        "t2i": ranks(of_texts, of_images, image_of_text, image_of_image, ties=ties),
     }
-    return [
-        Result(
-            benchmark=f"retrieval_{captions}",
-            metric=f"{way}_r{k}",
-            value=value,
-            n=len(texts),
-            chance=min(1.0, k / len(texts)),
-            settings={"ties": "wrong"},
-        )
-        for way, recalls in ways.items()
-        for k, value in recalls.items()
-    ]
+    owners = {"i2t": image_of_image, "t2i": image_of_text}
+    sizes = {"i2t": len(of_texts) / len(of_images), "t2i": 1.0}
+    results = []
+    for way, rank in before.items():
+        names = [str(image) for image in owners[way]]
+        for k in KS:
+            hits = (rank < k).astype(float)
+            low, high = bootstrap_interval(hits, names)
+            results.append(
+                Result(
+                    benchmark=name,
+                    metric=f"{way}_r{k}",
+                    value=float(hits.mean()),
+                    low=low,
+                    high=high,
+                    n=len(hits),
+                    chance=min(1.0, k * sizes[way] / len(of_texts if way == "i2t" else of_images)),
+                    settings={"ties": ties, "text_positions": "long" if long else "short"},
+                )
+            )
+    return results
+
+
+def _opened(
+    files: Sequence[Captioned], skipped: Skipped
+) -> Iterator[tuple[Image.Image, Sequence[str]]]:
+    for file in files:  # before anything is encoded
+        if not file.path.is_file():
+            skipped.add(f"there is no image {file.path}", 1, len(files))
+    for file in files:
+        if file.path.is_file():
+            try:
+                picture = decode(file.path.read_bytes())
+            except (OSError, ImageError) as error:
+                skipped.add(f"cannot read the image {file.path}: {error}", 1, len(files))
+                continue
+            yield picture, file.captions

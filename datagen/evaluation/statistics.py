@@ -53,7 +53,7 @@ def paired_test(
         first, second: (n,) one an item.
         images: (n,) the picture of each item.
     """
-    differences, _ = _by_image(np.asarray(first) - np.asarray(second), images)
+    differences, _ = _by_image(np.subtract(first, second, dtype=np.float64), images)
     differences = differences[differences != 0]
     if not len(differences):
         return 1.0
