@@ -4,6 +4,7 @@ VENV   ?= .venv
 LOCK   ?= requirements-cpu.lock
 BIN    := $(VENV)/bin
 RUN    := $(BIN)/python
+GDINO  ?= .venv-groundingdino
 
 # What the single stages work on; by default the demo's dataset with the demo's recipes.
 RECIPES ?= demo
@@ -19,7 +20,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 export DO_NOT_TRACK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint caption regions negatives train evaluate report tiny-models chaos browser lock clean
+.PHONY: help setup demo test groundingdino-env test-groundingdino lint caption regions negatives train evaluate report tiny-models chaos browser lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,6 +41,17 @@ test: setup browser ## Run the tests
 
 chaos: setup ## Kill parts of a run at random, 50 times, and see that nothing is lost
 	$(RUN) -m tests.chaos $(ARGS)
+
+groundingdino-env: $(GDINO)/.installed ## An environment for the original Grounding DINO (6 GB)
+
+$(GDINO)/.installed: requirements-groundingdino.txt
+	$(PYTHON) -m venv $(GDINO)
+	$(GDINO)/bin/pip install --disable-pip-version-check --progress-bar off $(shell grep -E '^(setuptools|torch|torchvision|wheel)\b' requirements-groundingdino.txt | sed "s/.*/'&'/")
+	$(GDINO)/bin/pip install --disable-pip-version-check --progress-bar off --no-build-isolation -r requirements-groundingdino.txt
+	@touch $@
+
+test-groundingdino: setup groundingdino-env ## The original Grounding DINO and transformers' one give the same boxes
+	GROUNDINGDINO_PYTHON=$(GDINO)/bin/python $(RUN) -m pytest -s tests/regions/test_groundingdino.py $(ARGS)
 
 lint: setup ## Ruff and mypy
 	$(BIN)/ruff check .
