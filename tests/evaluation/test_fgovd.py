@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -113,13 +114,11 @@ def test_lines_that_are_no_items_are_named(files, item, says):
 def test_other_names_of_columns_are_given_or_asked_for(files):
     renamed = {"caption": "red mug"}
     source = files(renamed)
-    path = source.annotations
-    with open(path) as file:
-        record = json.loads(file.read())
+    path = Path(source.annotations)
+    record = json.loads(path.read_text())
     del record["pos_expression"]
-    with open(path, "w") as file:
-        file.write(json.dumps(record))
-    with pytest.raises(EvaluationError, match="no field pos_expression.*caption.*--columns"):
+    path.write_text(json.dumps(record))
+    with pytest.raises(EvaluationError, match=r"no field pos_expression.*caption.*--columns"):
         run(source)
     outcome, _ = run(replace(source, columns={"pos_expression": "caption"}))
     assert outcome.results[0].value == 1

@@ -1,7 +1,10 @@
 import json
+import sys
 
+import pyarrow.parquet as pq
 import pytest
 
+from datagen.command import command
 from datagen.dataset import Dataset, Table
 from datagen.demo.truth_tables import write_truth_dataset
 from datagen.evaluation.items import EvaluationError
@@ -58,6 +61,40 @@ def test_tables_and_fgovd_lines_of_the_same_items_score_the_same(trained, tmp_pa
         ours.results[0].value,
         ours.results[0].n,
     )
+
+
+def test_several_benchmarks_by_a_recipe_with_items_table_and_comparison(trained, tmp_path):
+    data, run = trained
+    dataset = Dataset(data)
+    image = next(iter(dataset.read_rows(Table.IMAGES, 0)))
+    (tmp_path / "a.jpg").write_bytes(image.bytes)
+    record = {
+        "img_path": "a.jpg", "bbox": [0, 0, 20, 20], "pos_expression": ["a red box"],
+        "neg_expression": ["a blue box"],
+    }  # fmt: skip
+    (tmp_path / "hard.jsonl").write_text(json.dumps(record))
+    recipe = {
+        "model": str(run),
+        "controls": False,
+        "several": [
+            {"benchmark": "tables", "data": data},
+            {"benchmark": "fgovd", "annotations": str(tmp_path / "hard.jsonl"),
+             "images": str(tmp_path)},
+        ],
+    }  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))  # JSON is YAML
+    arguments = ["evaluate.py", "--recipe", str(tmp_path / "recipe.yaml"), "--output"]
+    for name in ("first", "second"):
+        with pytest.MonkeyPatch.context() as patch:
+            given = ["--against", str(tmp_path / "first.parquet")] if name == "second" else []
+            patch.setattr(sys, "argv", [*arguments, str(tmp_path / f"{name}.json"), *given])
+            command(Config, main, "")
+    rows = pq.read_table(tmp_path / "first.parquet").to_pylist()
+    assert {row["benchmark"] for row in rows} == {"region_negatives", "fgovd_hard"}
+    assert "| FG-CLIP-B | 46.1 |" in (tmp_path / "first.md").read_text()
+    results = json.loads((tmp_path / "second.json").read_text())["results"]
+    same = [r for r in results if r["metric"] == "difference"]
+    assert [(r["value"], r["details"]["p_value"]) for r in same] == [(0, 1), (0, 1)]
 
 
 def test_no_source_or_two_sources_are_refused(trained):
