@@ -59,10 +59,10 @@ class Measurement:
         """Requests a second."""
         return self.usage.requests / self.seconds
 
-    @property
-    def undisturbed(self) -> float:
-        """Requests a second of the engine's own time."""
-        return self.usage.requests / (self.engine.work + self.engine.idle)
+    def undisturbed(self, lead: bool) -> float:
+        """Requests a second of the engine's own time, with or without that before its first."""
+        engine = self.engine
+        return self.usage.requests / (engine.work + engine.idle + lead * engine.lead)
 
     def plus(self, other: Measurement) -> Measurement:
         """The sum of two."""
@@ -242,15 +242,18 @@ def report(totals: dict[str, Measurement]) -> dict[str, float]:
     """The figures of the sides that were measured."""
     figures: dict[str, float] = {}
 
-    def ratio(name: str, side: str, other: str) -> None:
+    def ratio(name: str, side: str, other: str, lead: bool = True) -> None:
         if side in totals and other in totals:
             ours, theirs = totals[side], totals[other]
             figures[name] = round(ours.rate / theirs.rate, 4)
-            figures[f"{name}_undisturbed"] = round(ours.undisturbed / theirs.undisturbed, 4)
+            figures[f"{name}_undisturbed"] = round(
+                ours.undisturbed(lead) / theirs.undisturbed(lead), 4
+            )
 
     ratio("efficiency_text", "pipeline-text", "bare-text")
     ratio("efficiency_image", "pipeline-image", "bare-image")
-    ratio("vs_ray_data_llm", "pipeline-text", "ray-text")
+    # ray.data.llm's clock starts after the first prompt is rendered.
+    ratio("vs_ray_data_llm", "pipeline-text", "ray-text", lead=False)
     usages = [m.usage for side, m in totals.items() if side.startswith("pipeline")]
     if prompt := sum(usage.prompt_tokens for usage in usages):
         figures["prefix_cache_share"] = round(sum(u.cached_tokens for u in usages) / prompt, 4)

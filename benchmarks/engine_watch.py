@@ -16,16 +16,20 @@ import psutil
 
 EVERY_S = 0.1
 BUSY = 0.3
-"""Share of an interval that the engine works at least while it has requests."""
+"""Share of an interval that the engine works, or would, at least while it has requests."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineTime:
-    """Seconds of the engine's thread: at work, waiting for a core, with nothing to do."""
+    """Seconds of the engine's thread: at work, waiting for a core, with nothing to do.
+
+    `lead` is what passed before its first work, waiting for a core included.
+    """
 
     work: float = 0.0
     disturbed: float = 0.0
     idle: float = 0.0
+    lead: float = 0.0
 
     def plus(self, other: EngineTime) -> EngineTime:
         """The sum of two."""
@@ -33,6 +37,7 @@ class EngineTime:
             work=self.work + other.work,
             disturbed=self.disturbed + other.disturbed,
             idle=self.idle + other.idle,
+            lead=self.lead + other.lead,
         )
 
 
@@ -51,14 +56,18 @@ class EngineWatch:
         self._ended.set()
         self._thread.join()
         pairs = zip(self._seen, self._seen[1:], strict=False)
-        busy = [b[0] for a, b in pairs if b[1] - a[1] > BUSY * (b[0] - a[0])]
+        busy = [(a, b) for a, b in pairs if sum(b[1:]) - sum(a[1:]) > BUSY * (b[0] - a[0])]
         if not busy:
             return EngineTime()
-        window = [s for s in self._seen if busy[-1] - seconds <= s[0] <= busy[-1]]
-        (start, work0, wait0), (end, work1, wait1) = window[0], window[-1]
+        end, work1, wait1 = busy[-1][1]
+        began = end - seconds
+        start, work0, wait0 = next(a for a, _ in busy if a[0] >= began)
         work, disturbed = work1 - work0, wait1 - wait0
         return EngineTime(
-            work=work, disturbed=disturbed, idle=max(end - start - work - disturbed, 0.0)
+            work=work,
+            disturbed=disturbed,
+            idle=max(end - start - work - disturbed, 0.0),
+            lead=start - began,
         )
 
     def _watch(self) -> None:
