@@ -13,10 +13,11 @@ import tyro
 
 from datagen.command import command
 from datagen.dataset import Dataset
+from datagen.flow import run_stages
 from datagen.negatives.candidates import CandidatesConfig, CandidatesStage
 from datagen.negatives.stage import NegativesConfig, NegativesStage, count_slots
 from datagen.negatives.verify import VerifierConfig
-from datagen.runner import RunConfig, run_stage
+from datagen.runner import RunConfig
 from datagen.verification.detector import DetectorVerifierConfig
 from datagen.verification.lmm import LmmVerifierConfig
 from datagen.verification.region_score import RegionScoreConfig
@@ -49,16 +50,21 @@ class Config:
 
 
 def main(config: Config) -> None:
-    """Do the shards that are missing, of both tables."""
+    """Do the shards that are missing, of both tables.
+
+    A dry run shows candidates only: the choice among them needs counts over all of them.
+    """
     dataset = Dataset(config.data)
-    print(run_stage(CandidatesStage(config.candidates), dataset, config.run).line())
+    run_stages([(CandidatesStage(config.candidates), config.run)], dataset)
+    if config.run.dry_run:
+        return
     stage = NegativesStage(
         config.negatives,
         count_slots(dataset),
         config.verify.chosen(),
         config.candidates.lexicon,
     )
-    print(run_stage(stage, dataset, config.run).line())
+    run_stages([(stage, config.run)], dataset)
 
 
 if __name__ == "__main__":
