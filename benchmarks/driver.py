@@ -97,8 +97,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:
-        part = {"run": run, "resume": resume}[options.part]
-        print(json.dumps(part(options.folder, options.shards)))
+        work = {"run": run, "resume": resume}[options.part]
+        print(json.dumps(work(options.folder, options.shards)))
         return
     figures: dict[str, float] = {"shards": options.shards}
     with tempfile.TemporaryDirectory() as name:
