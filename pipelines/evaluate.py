@@ -11,19 +11,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import tyro
 
 from datagen.command import command
+from datagen.evaluation.adapters import Crops
 from datagen.evaluation.benchmark import Choices, Outcome, Source, find
+from datagen.evaluation.encoder import Encoder
 from datagen.evaluation.item_scores import compare, write_items
 from datagen.evaluation.items import EvaluationError
 from datagen.evaluation.metrics import Ties
 from datagen.evaluation.published import markdown
 from datagen.evaluation.region_negatives import Duplicates, Fewer, ScoredItem
 from datagen.evaluation.result import Result, write_results, write_whole
+from datagen.evaluation.transformers_models import TransformersEncoder
 from datagen.training.encoder import ModelEncoder
 
 
@@ -74,6 +77,12 @@ class Config:
     """Share of the items that may be left out because their image or box is not usable."""
     controls: bool = True
     """Compute the text-only controls."""
+    regions: Literal["dense", "crop"] = "dense"
+    """Features of regions: from the model's dense features, or of crops; the only way with SigLIP
+    and SigLIP 2 is crop."""
+    loader: Literal["fgclip", "transformers"] = "fgclip"
+    """Whose code runs the model: ours, for FG-CLIP and CLIP, or that of transformers, for CLIP,
+    SigLIP and SigLIP 2."""
     device: str = "cpu"
     threads: int = 0
     """Of torch on a CPU; 0: as many as it likes."""
@@ -89,7 +98,7 @@ def evaluate(config: Config) -> dict[str, Outcome]:
     benchmarks = [find(run.benchmark) for run in runs]
     if config.threads:
         torch.set_num_threads(config.threads)
-    encoder = ModelEncoder.load(config.model, config.device)
+    encoder = _encoder(config)
     choices = Choices(
         ties=config.ties,
         duplicates=config.duplicates,
@@ -108,6 +117,15 @@ def evaluate(config: Config) -> dict[str, Outcome]:
         )
         outcomes[f"{place} {run.benchmark}"] = benchmark.run(encoder, source, choices)
     return outcomes
+
+
+def _encoder(config: Config) -> Encoder:
+    if config.loader == "fgclip":
+        found = ModelEncoder.load(config.model, config.device)
+        return Crops(found) if config.regions == "crop" else found
+    if config.regions == "dense":
+        raise EvaluationError("Models of transformers have no dense features: give --regions crop.")
+    return Crops(TransformersEncoder(config.model, config.device))
 
 
 def _runs(config: Config) -> list[Run]:
@@ -145,7 +163,8 @@ def main(config: Config) -> None:
         print(_line(result))
     if skipped:
         print(f"evaluate: left out {len(skipped):,}: " + "; ".join(skipped[:10]))
-    write_results(output, results, config.model, skipped=skipped)
+    protocol = {"regions": config.regions, "loader": config.loader}
+    write_results(output, results, config.model, skipped=skipped, settings=protocol)
     write_whole(output.with_suffix(".md"), markdown(results, config.model))
     print(f"evaluate: results in {output}, and beside it as .md and .parquet")
 

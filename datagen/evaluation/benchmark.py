@@ -23,6 +23,8 @@ NAMES = (
     "sharegpt4v",
     "dci",
     "urban1k",
+    "sugarcrepe",
+    "aro",
     "tables",
 )
 """Of the benchmarks, and of their modules."""

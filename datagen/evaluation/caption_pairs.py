@@ -1,0 +1,63 @@
+"""Pictures against a true caption and a false one: what SugarCrepe and ARO have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from datagen.evaluation.adapters import WholeImages
+from datagen.evaluation.benchmark import Choices, Outcome, Source
+from datagen.evaluation.breakdown import with_controls
+from datagen.evaluation.encoder import Encoder
+from datagen.evaluation.items import Picture, RegionItem, Skipped
+from datagen.evaluation.region_negatives import Protocol, score
+from datagen.images.decode import ImageError, decode
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A file, both captions, and the part of the picture (x1, y1, x2, y2, pixels) that counts."""
+
+    path: Path
+    positive: str
+    negative: str
+    crop: tuple[int, int, int, int] | None = None
+
+
+def run_pairs(
+    encoder: Encoder, pairs: Sequence[Pair], source: Source, choices: Choices, *, name: str
+) -> Outcome:
+    """Share of the pictures nearer to the true caption, with its controls; ties are shared.
+
+    Raises:
+        EvaluationError: too many files are missing or not readable.
+    """
+    skipped = Skipped(limit=source.max_skipped)
+    protocol = choices.protocol(Protocol())
+    scored = score(WholeImages(encoder), _pictures(pairs, skipped), protocol)
+    results = with_controls(scored, protocol, name, controls=choices.controls)
+    return Outcome(results=results, items=scored.items, skipped=skipped.reasons)
+
+
+def _pictures(pairs: Sequence[Pair], skipped: Skipped) -> Iterator[Picture]:
+    by_part: dict[tuple[Path, tuple | None], list[Pair]] = {}
+    for pair in pairs:
+        by_part.setdefault((pair.path, pair.crop), []).append(pair)
+    for (path, crop), found in by_part.items():
+        try:
+            image = decode(path.read_bytes())
+        except (OSError, ImageError) as error:
+            skipped.add(f"cannot read the image {path}: {error}", len(found), len(pairs))
+            continue
+        items = [
+            RegionItem(
+                image_id=path.name,
+                box=(0.0, 0.0, 1.0, 1.0),
+                positive=pair.positive,
+                negatives=(pair.negative,),
+            )
+            for pair in found
+        ]
+        part = image.crop(crop) if crop else image
+        yield Picture(image_id=path.name, image=part, items=tuple(items))

@@ -1,0 +1,111 @@
+"""True captions against false ones, and models of transformers, whose regions are crops."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, SiglipConfig, SiglipModel
+
+from datagen.engines.errors import ModelNotFoundError
+from datagen.evaluation.adapters import Crops
+from datagen.evaluation.benchmark import Choices, Source, find
+from datagen.evaluation.transformers_models import TransformersEncoder
+from datagen.training.texts import learn_tokenizer
+from tests.evaluation.words import WORDS, BagOfWords
+
+
+@pytest.fixture
+def photos(tmp_path):
+    image = Image.new("RGB", (40, 20), (WORDS.index("red"), 0, 0))
+    image.paste((WORDS.index("blue"), 0, 0), (20, 0, 40, 20))
+    image.save(tmp_path / "a.png")
+    return tmp_path
+
+
+def test_sugarcrepe_counts_pictures_nearer_to_the_true_caption(photos):
+    pairs = {
+        "0": {"filename": "a.png", "caption": "red", "negative_caption": "blue"},
+        "1": {"filename": "a.png", "caption": "green", "negative_caption": "red"},
+    }
+    (photos / "replace_att.json").write_text(json.dumps(pairs))
+    source = Source(annotations=str(photos / "replace_att.json"), images=str(photos))
+    encoder = BagOfWords()
+    found = find("sugarcrepe").run(encoder, source, Choices())
+    score = found.results[0]
+    assert (score.benchmark, score.value, score.n) == ("sugarcrepe_replace_att", 0.5, 2)
+    assert score.chance == 0.5 and encoder.pictures == 1
+    assert "two images" in score.settings["no_control"]
+
+
+def test_aro_cuts_the_picture_to_its_box(photos):
+    row = {
+        "image_path": "a.png", "true_caption": "blue bird", "false_caption": "red bird",
+        "bbox_x": 20, "bbox_y": 0, "bbox_w": 20, "bbox_h": 20,
+    }  # fmt: skip
+    (photos / "visual_genome_relation.json").write_text(json.dumps([row]))
+    source = Source(annotations=str(photos / "visual_genome_relation.json"), images=str(photos))
+    score = find("aro").run(BagOfWords(), source, Choices()).results[0]
+    assert (score.benchmark, score.value) == ("aro_relation", 1)
+
+
+def test_a_crop_shows_the_box_alone(photos):
+    image = Image.open(photos / "a.png")
+    boxes = [[(0.5, 0, 1, 1), (0, 0, 0.5, 1)], [(0.999, 0.999, 1, 1)], []]
+    images, regions = Crops(BagOfWords()).encode_images([image] * 3, boxes)
+    assert [[WORDS[r.argmax()] for r in found] for found in regions] == [
+        ["blue", "red"], ["blue"], [],
+    ]  # fmt: skip
+    assert len(images) == 3
+
+
+TOWER = {
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+}
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_models_of_transformers_embed_as_they_do_alone(tmp_path, photos, kind):
+    torch.manual_seed(0)
+    tokenizer = learn_tokenizer(["a red mug", "a blue bird"], 400)
+    text = TOWER | {
+        "vocab_size": len(tokenizer), "max_position_embeddings": 16, "eos_token_id": 1,
+        "bos_token_id": 0, "projection_size": 16,
+    }  # fmt: skip
+    vision = TOWER | {"image_size": 32, "patch_size": 16}
+    if kind == "clip":
+        config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)
+        model = CLIPModel(config).eval()
+    else:
+        model = SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).eval()
+    folder = tmp_path / "model"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    size = {"height": 32, "width": 32}
+    processor = CLIPImageProcessorPil(size=size, do_center_crop=False)
+    processor.save_pretrained(folder)
+    encoder = TransformersEncoder(str(folder))
+    picture = Image.open(photos / "a.png").convert("RGB")
+    images, _ = encoder.encode_images([picture], [()])
+    texts = encoder.encode_texts(["a red mug", "a blue bird", "a red mug"], long=False)
+    with torch.inference_mode():
+        alone = tokenizer(["a blue bird"], padding="max_length", max_length=16, return_tensors="pt")
+        given = dict(alone) if kind == "clip" else {"input_ids": alone["input_ids"]}
+        given.pop("token_type_ids", None)
+        text_found = model.get_text_features(**given).pooler_output[0].numpy()
+        pixels = processor(images=picture, return_tensors="pt")["pixel_values"]
+        image_found = model.get_image_features(pixels).pooler_output[0].numpy()
+    assert np.allclose(texts[1], text_found / np.linalg.norm(text_found), atol=1e-5)
+    assert np.allclose(images[0], image_found / np.linalg.norm(image_found), atol=1e-5)
+    assert np.array_equal(texts[0], texts[2])
+    _, regions = Crops(encoder).encode_images([picture], [[(0, 0, 1, 1), (0, 0, 0.5, 1)]])
+    assert np.allclose(regions[0][0], images[0], atol=1e-5)
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ModelNotFoundError, match="No model of transformers"):
+        TransformersEncoder(str(tmp_path))
