@@ -49,8 +49,9 @@ def open_views(root: str | Path, memory_limit: str = "2GB") -> duckdb.DuckDBPyCo
     """A connection with the views of a dataset; a table not there yet is an empty view.
 
     Views: `images`, `captions` (with `grounded` and `grounded_long`), `regions`, `grounding`,
-    `negatives` (one row a region), `negative_items` (one row a negative), `pairs` (regions with captions and negatives), `errors` (dead letters),
-    `shards` (one row a file), `lineage` (one row a table and configuration), `error_reasons`.
+    `negatives` (one row a region), `negative_items` (one row a negative), `pairs` (regions with
+    captions and negatives), `errors` (dead letters), `shards` (one row a file), `lineage` (one row
+    a table and configuration), `error_reasons`.
 
     Args:
         root: the dataset, a local path or a URL that fsspec opens.
