@@ -56,7 +56,7 @@ def run_demo(output: Path, scenes: int) -> dict[str, Any]:
 
 def _summary(dataset: Dataset, experiment: list[Row]) -> dict[str, Any]:
     stages: dict[str, Any] = {}
-    for stage in ("images", "captions", "regions", "negatives"):
+    for stage in ("images", "captions", "regions", "candidates", "negatives"):
         run = dataset.read_json(f"{stage}/summary.json")
         stages[stage] = {
             **_cost(run["rows_in"], run["seconds"]),
