@@ -38,7 +38,7 @@ from datagen.training.model import FGCLIP
 from datagen.training.weights import load_model, save_model
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it may be run as a file too
-from benchmarks import published_fgovd  # noqa: E402
+from benchmarks import published_fgovd
 
 _MERGES = Path("fgclip") / "model" / "clip_strc" / "bpe_simple_vocab_16e6.txt.gz"
 _USED = 48_895  # lines of the file, its heading among them
