@@ -66,13 +66,13 @@ class VllmEngine:
         except VllmDeadError as error:
             raise self._dead() from error
         except Exception as error:
-            if engine.errored:
-                raise self._dead() from error
+            await self._check_alive(engine)
             raise RequestError(
                 f"vLLM refused the request: {type(error).__name__}: {error}"
             ) from error
         output = final.outputs[0]
         if output.finish_reason not in ("stop", "length"):  # "error" where a structure failed
+            await self._check_alive(engine)
             raise RequestError(f"vLLM took the request and ended it with {output.finish_reason!r}.")
         reply = ChatReply(
             text=output.text.strip(),
@@ -119,6 +119,13 @@ class VllmEngine:
                 await engine.is_paused()
         except Exception as error:
             raise EngineDeadError(f"vLLM hangs and serves {self.config.model} no more.") from error
+
+    async def _check_alive(self, engine: AsyncLLM) -> None:
+        """Is a request's failure its own? A dying engine fails requests before it knows itself."""
+        try:
+            await self._check_responsive(engine)
+        except EngineDeadError as error:
+            raise (self._dead() if engine.errored else error) from error.__cause__
 
     def _dead(self) -> EngineDeadError:
         cause = self._notes.first_error() or "its process was ended from outside"

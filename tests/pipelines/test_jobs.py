@@ -66,8 +66,9 @@ def cluster(tmp_path_factory):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while subprocess.run([ray, "job", "list"], env=environment, capture_output=True).returncode:
+    deadline = time.monotonic() + 180
+    trial = [ray, "job", "submit", "--no-wait", "--", "true"]  # the agent starts after the head
+    while subprocess.run(trial, env=environment, capture_output=True).returncode:
         assert head.poll() is None and time.monotonic() < deadline, "the head did not start"
         time.sleep(1)
 
