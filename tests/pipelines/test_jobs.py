@@ -59,6 +59,7 @@ def cluster(tmp_path_factory):
         [
             ray, "start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats",
             f"--port={free_port()}", f"--dashboard-port={dashboard}", "--include-dashboard=true",
+            f"--dashboard-agent-listen-port={free_port()}",
             f"--temp-dir=/tmp/ray-{secrets.token_hex(4)}",
         ],
         env={k: v for k, v in environment.items() if k != "RAY_ADDRESS"},
