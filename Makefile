@@ -40,7 +40,7 @@ test: setup browser ## Run the tests
 	$(RUN) -m pytest $(ARGS)
 
 chaos: setup ## Kill parts of a run at random, 50 times, and see that nothing is lost
-	$(RUN) -m tests.chaos $(ARGS)
+	$(RUN) -m tests.runner.chaos $(ARGS)
 
 groundingdino-env: $(GDINO)/.installed ## An environment for the original Grounding DINO (6 GB)
 

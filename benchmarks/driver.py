@@ -19,13 +19,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import datagen.crew
+import datagen.runner.crew
 from benchmarks.stub import StubStage
 from datagen.dataset import Dataset, Table
 from datagen.dataset.store import shard_name
-from datagen.plan import make_plan
 from datagen.runner import RunConfig, run_stage
-from datagen.worker import ShardResult, ShardTask, ShardWorker
+from datagen.runner.plan import make_plan
+from datagen.runner.worker import ShardResult, ShardTask, ShardWorker
 
 SHARD_ROWS = 1000
 LACKING = 1000
@@ -58,7 +58,7 @@ class InstantWorker(ShardWorker):
 
 def run(folder: Path, count: int) -> dict[str, float]:
     """The first run, from an empty output."""
-    datagen.crew.ShardWorker = InstantWorker  # type: ignore[misc]
+    datagen.runner.crew.ShardWorker = InstantWorker  # type: ignore[misc]
     before = _cpu_s()
     summary = run_stage(
         ManyShards(count), Dataset(str(folder)), RunConfig(actors=1, shards_in_flight=64)

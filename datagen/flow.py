@@ -15,8 +15,8 @@ from datagen.dataset.rows import Row
 from datagen.dataset.store import shard_name
 from datagen.report.page import write_report
 from datagen.runner import RunConfig, RunSummary, run_stage
+from datagen.runner.status import duration
 from datagen.stage import Stage
-from datagen.status import duration
 
 SHOWN_CHARACTERS = 2000
 

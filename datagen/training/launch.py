@@ -67,7 +67,7 @@ def _with_ray(config: TrainConfig, evaluate: Evaluate | None) -> TrainResult:
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from datagen.crew import start_ray
+    from datagen.runner.crew import start_ray
 
     start_ray()
     gpu = config.device == "cuda"

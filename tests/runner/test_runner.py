@@ -123,7 +123,7 @@ def test_a_limited_run_is_gone_on_with_from_its_last_row(dataset, tmp_path):
 def test_too_many_dead_letters_stop_the_run_with_the_commonest_reasons(
     dataset, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("datagen.runner.RATE_AFTER_ROWS", 5)
+    monkeypatch.setattr("datagen.runner.run.RATE_AFTER_ROWS", 5)
     run = replace(RUN, max_error_rate=0.2, shards_in_flight=1)
     with pytest.raises(StageError, match=r"10 × RowError: not today") as caught:
         run_stage(Echo(tmp_path, "half bad"), dataset, run)

@@ -23,8 +23,8 @@ from ray.exceptions import RayActorError, RayError
 from datagen.dataset import Dataset
 from datagen.engines.chat import Usage
 from datagen.errors import UserError
+from datagen.runner.worker import ShardResult, ShardTask, ShardWorker, WorkerCounts
 from datagen.stage import Stage
-from datagen.worker import ShardResult, ShardTask, ShardWorker, WorkerCounts
 
 POLL_EVERY_S = 1.0
 CLOSE_WITHIN_S = 10.0

@@ -16,18 +16,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from datagen.crew import Crew, CrewConfig, CrewStatus, StageError, start_ray
 from datagen.dataset import Dataset
 from datagen.dataset.counts import UNKNOWN
 from datagen.dataset.lock import TableLock
 from datagen.engines.chat import Usage
 from datagen.engines.errors import ModelNotFoundError
-from datagen.plan import PARTIAL, Plan, make_plan
 from datagen.progress import Progress
+from datagen.runner.crew import Crew, CrewConfig, CrewStatus, StageError, start_ray
+from datagen.runner.plan import PARTIAL, Plan, make_plan
+from datagen.runner.status import RunStatus
+from datagen.runner.unique import UniqueValues
+from datagen.runner.worker import ShardResult
 from datagen.stage import Stage
-from datagen.status import RunStatus
-from datagen.unique import UniqueValues
-from datagen.worker import ShardResult
 
 __all__ = ["RunConfig", "RunSummary", "StageError", "run_stage"]
 

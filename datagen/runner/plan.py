@@ -10,8 +10,8 @@ import numpy as np
 
 from datagen.dataset import Dataset, DatasetError
 from datagen.dataset.counts import UNKNOWN, Counts
+from datagen.runner.worker import ShardTask
 from datagen.stage import Stage
-from datagen.worker import ShardTask
 
 PARTIAL = "partial.json"
 """Beside a table's shards: numbers of those of which a limited run made only the first rows."""

@@ -1,6 +1,6 @@
 """The short form of `make chaos`: a few kills, and nothing is lost or there twice."""
 
-from tests.chaos import KINDS, chaos
+from tests.runner.chaos import KINDS, chaos
 
 
 def test_kills_at_random_lose_nothing(tmp_path):

@@ -14,7 +14,7 @@ from datagen.runner import RunConfig
 from datagen.stage import Item, RowError, Stage
 
 ROWS = 10
-PATHS = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
+PATHS = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__).parent)])
 RUN = RunConfig(cpus_per_actor=0.5, rows_in_flight=8)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from datagen.dataset import CaptionRow, Dataset, ErrorRow, ImageRow, Table
 from datagen.dataset.lineage import Lineage
-from datagen.plan import PARTIAL, make_plan
+from datagen.runner.plan import PARTIAL, make_plan
 from datagen.stage import Item, Stage
 
 SIZES = [4, 4, 2]

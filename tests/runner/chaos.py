@@ -5,7 +5,7 @@ while; what is killed with SIGKILL is the driver, an actor, any of Ray's worker 
 whole second node, which is then replaced. At the end the run is let finish, and the output must
 hold every row once: rows in = rows out + dead letters.
 
-    python -m tests.chaos --kills 50
+    python -m tests.runner.chaos --kills 50
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from datagen.dataset.lineage import Lineage
 from datagen.runner import RunConfig, run_stage
 from datagen.stage import Item, RowError, Stage
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ROWS_A_SHARD = 20
 BAD_EVERY = 37
 """Each so-manieth row is one that no engine can do."""
@@ -176,7 +176,7 @@ class TwoNodes:
 
 def start_driver(address: str, data: Path, log: Path, row_s: float) -> subprocess.Popen[bytes]:
     """A driver in a process of its own, as `ray job submit` would start it."""
-    command = [sys.executable, "-m", "tests.chaos", "--drive", address]
+    command = [sys.executable, "-m", "tests.runner.chaos", "--drive", address]
     options = ["--data", str(data), "--log", str(log), "--row-s", str(row_s)]
     out = (log.parent / "drivers.log").open("ab")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
