@@ -24,7 +24,7 @@ from datagen.evaluation.item_scores import compare, write_items
 from datagen.evaluation.items import EvaluationError
 from datagen.evaluation.metrics import Ties
 from datagen.evaluation.published import markdown
-from datagen.evaluation.region_negatives import Duplicates, Fewer, ScoredItem
+from datagen.evaluation.region_negatives import Duplicates, Fewer
 from datagen.evaluation.result import Result, write_results, write_whole
 from datagen.evaluation.transformers_models import TransformersEncoder
 from datagen.training.encoder import ModelEncoder
@@ -151,11 +151,8 @@ def main(config: Config) -> None:
     outcomes = evaluate(config)
     results = [result for outcome in outcomes.values() for result in outcome.results]
     skipped = [reason for outcome in outcomes.values() for reason in outcome.skipped]
-    items: dict[str, list[ScoredItem]] = {}
-    for outcome in outcomes.values():
-        if outcome.items:
-            items.setdefault(outcome.results[0].benchmark, []).extend(outcome.items)
     output = Path(config.output or Path(config.model) / "evaluation.json")
+    items = (item for outcome in outcomes.values() for item in outcome.items)
     write_items(output.with_suffix(".parquet"), items)
     if config.against:
         results += compare(output.with_suffix(".parquet"), config.against)

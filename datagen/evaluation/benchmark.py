@@ -9,9 +9,10 @@ from typing import Protocol as Interface
 from typing import cast
 
 from datagen.evaluation.encoder import Encoder
+from datagen.evaluation.item_rows import ItemRow
 from datagen.evaluation.items import EvaluationError
 from datagen.evaluation.metrics import Ties
-from datagen.evaluation.region_negatives import Duplicates, Fewer, Protocol, ScoredItem
+from datagen.evaluation.region_negatives import Duplicates, Fewer, Protocol
 from datagen.evaluation.result import Result
 
 NAMES = (
@@ -64,8 +65,7 @@ class Outcome:
     """What a benchmark found: numbers, the items behind them, and what it had to leave out."""
 
     results: list[Result]
-    items: list[ScoredItem] = field(default_factory=list)
-    """Regions with negatives; other benchmarks have none."""
+    items: list[ItemRow] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
 

@@ -1,39 +1,41 @@
 """Box classification: a ground-truth box's feature against all classes, top-1 and top-5.
 
-A class is the mean of its 80 prompts' embeddings. Annotations are those of COCO's format. As in the
-published evaluator every annotation counts, crowds too.
+Annotations are those of COCO's format. As in the published evaluator every annotation counts,
+crowds too. See `classification`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from datagen.dataset.rows import Box
 from datagen.evaluation.annotation_files import parsed, read_json
 from datagen.evaluation.benchmark import Choices, Outcome, Source
-from datagen.evaluation.encoder import Embeddings, Encoder
+from datagen.evaluation.classification import class_embeddings, rows_of_classes, top_k_results
+from datagen.evaluation.encoder import Encoder
+from datagen.evaluation.item_rows import ItemRow
 from datagen.evaluation.items import EvaluationError, Skipped
-from datagen.evaluation.result import Result
-from datagen.evaluation.statistics import bootstrap_interval
-from datagen.evaluation.templates import TEMPLATES
 from datagen.images.decode import ImageError, decode
 
 BATCH = 64
-_Opened = tuple[Image.Image, list[Box], list[int], str]
 
 
-def class_embeddings(encoder: Encoder, names: Sequence[str], *, long: bool = False) -> Embeddings:
-    """(classes, E): of each class the mean over all prompts, with unit length."""
-    texts = [template.format(name) for name in names for template in TEMPLATES]
-    found = encoder.encode_texts(texts, long=long).reshape(len(names), len(TEMPLATES), -1).mean(1)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A picture with its boxes, the numbers of their classes, and its name below the folder."""
+
+    picture: Image.Image
+    boxes: list[Box]
+    labels: list[int]
+    name: str
 
 
 def run_boxes(encoder: Encoder, source: Source, choices: Choices, name: str) -> Outcome:
@@ -45,39 +47,27 @@ def run_boxes(encoder: Encoder, source: Source, choices: Choices, name: str) -> 
     content: dict[str, Any] = parsed(source, name, _read)
     numbers = {category["id"]: i for i, category in enumerate(content["categories"])}
     names = [category["name"].replace("_", " ") for category in content["categories"]]
-    classes = class_embeddings(encoder, names, long=bool(choices.long_text))
+    long = bool(choices.long_text)
+    classes = class_embeddings(encoder, names, long=long)
     skipped = Skipped(limit=source.max_skipped)
-    ranks: list[NDArray[np.integer]] = []
-    images: list[str] = []
-    group: list[_Opened] = []
-    for opened in _opened(content, Path(source.images), numbers, skipped):
-        group.append(opened)
-        if len(group) == BATCH:
-            ranks.append(_ranks(encoder, classes, group))
-            group = []
-        images += [opened[3]] * len(opened[1])
-    if group:
-        ranks.append(_ranks(encoder, classes, group))
-    if not images:
-        raise EvaluationError(f"{source.annotations} has no boxes to classify.")
-    rank = np.concatenate(ranks)
-    results = []
-    for k in (1, 5):
-        hits = (rank < k).astype(float)
-        low, high = bootstrap_interval(hits, images)
-        results.append(
-            Result(
-                benchmark=name,
-                metric=f"top{k}",
-                value=float(hits.mean()),
-                low=low,
-                high=high,
-                n=len(hits),
-                chance=min(1.0, k / len(names)),
-                settings={"prompts": len(TEMPLATES), "ties": "wrong"},
-            )
+    rows: list[ItemRow] = []
+    opened = _opened(content, Path(source.images), numbers, skipped)
+    while group := list(islice(opened, BATCH)):
+        boxes = [found.boxes for found in group]
+        regions = encoder.encode_images([found.picture for found in group], boxes)[1]
+        rows += rows_of_classes(
+            name,
+            np.concatenate(regions),
+            classes,
+            names,
+            [label for found in group for label in found.labels],
+            [found.name for found in group for _ in found.labels],
+            [box for found in group for box in found.boxes],
         )
-    return Outcome(results=results, skipped=skipped.reasons)
+    if not rows:
+        raise EvaluationError(f"{source.annotations} has no boxes to classify.")
+    results = top_k_results(rows, len(names), long=long)
+    return Outcome(results=results, items=rows, skipped=skipped.reasons)
 
 
 def _read(source: Source) -> dict[str, Any]:
@@ -99,7 +89,8 @@ def _opened(
         found = content["boxes"].get(image["id"], [])
         if not found:
             continue
-        path = folder / (image.get("file_name") or "/".join(image["coco_url"].split("/")[-2:]))
+        file = image.get("file_name") or "/".join(image["coco_url"].split("/")[-2:])
+        path = folder / file
         try:
             picture = decode(path.read_bytes())
         except (OSError, ImageError) as error:
@@ -114,13 +105,4 @@ def _opened(
             width, height = picture.size
             boxes.append((x / width, y / height, (x + w) / width, (y + h) / height))
             labels.append(numbers[annotation["category_id"]])
-        yield picture, boxes, labels, str(path)
-
-
-def _ranks(encoder: Encoder, classes: Embeddings, group: list[_Opened]) -> NDArray[np.integer]:
-    """How many other classes score at least as high as the true one, of each box."""
-    regions = encoder.encode_images([found[0] for found in group], [found[1] for found in group])[1]
-    scores = np.concatenate(regions) @ classes.T
-    labels = np.concatenate([np.array(found[2], dtype=int) for found in group])
-    own = np.take_along_axis(scores, labels[:, None], 1)
-    return (scores >= own).sum(1) - 1
+        yield _Opened(picture, boxes, labels, file)

@@ -10,6 +10,7 @@ from datagen.evaluation.adapters import WholeImages
 from datagen.evaluation.benchmark import Choices, Outcome, Source
 from datagen.evaluation.breakdown import with_controls
 from datagen.evaluation.encoder import Encoder
+from datagen.evaluation.item_rows import rows_of_negatives
 from datagen.evaluation.items import Picture, RegionItem, Skipped
 from datagen.evaluation.region_negatives import Protocol, score
 from datagen.images.decode import ImageError, decode
@@ -37,7 +38,8 @@ def run_pairs(
     protocol = choices.protocol(Protocol())
     scored = score(WholeImages(encoder), _pictures(pairs, skipped), protocol)
     results = with_controls(scored, protocol, name, controls=choices.controls)
-    return Outcome(results=results, items=scored.items, skipped=skipped.reasons)
+    items = rows_of_negatives(name, scored.items)
+    return Outcome(results=results, items=items, skipped=skipped.reasons)
 
 
 def _pictures(pairs: Sequence[Pair], skipped: Skipped) -> Iterator[Picture]:

@@ -20,6 +20,7 @@ from datagen.dataset.rows import Box
 from datagen.evaluation.benchmark import Choices, Outcome, Source
 from datagen.evaluation.breakdown import with_controls
 from datagen.evaluation.encoder import Encoder
+from datagen.evaluation.item_rows import rows_of_negatives
 from datagen.evaluation.items import EvaluationError, Picture, RegionItem, Skipped
 from datagen.evaluation.region_negatives import PUBLISHED, score
 from datagen.images.decode import ImageError, decode
@@ -53,7 +54,8 @@ def run(encoder: Encoder, source: Source, choices: Choices) -> Outcome:
     scored = score(encoder, pictures, protocol)
     title = f"fgovd_{level}" if level else "fgovd"
     results = with_controls(scored, protocol, title, controls=choices.controls)
-    return Outcome(results=results, items=scored.items, skipped=skipped.reasons)
+    items = rows_of_negatives(title, scored.items)
+    return Outcome(results=results, items=items, skipped=skipped.reasons)
 
 
 def read_fgovd(

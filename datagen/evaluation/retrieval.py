@@ -7,7 +7,7 @@ chooses otherwise; published evaluators leave them to the order of a sort.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,7 @@ from datagen.evaluation.encoder import Embeddings, Encoder
 from datagen.evaluation.items import EvaluationError, Picture, Skipped
 from datagen.evaluation.metrics import RankTies, ranks
 from datagen.evaluation.result import Result
+from datagen.evaluation.retrieval_rows import rows_of_images, rows_of_texts
 from datagen.evaluation.statistics import bootstrap_interval
 from datagen.images.decode import ImageError, decode
 
@@ -42,9 +43,20 @@ def evaluate(
     Raises:
         EvaluationError: no picture has a caption.
     """
+    return run_pictures(encoder, pictures, captions=captions).results
+
+
+def run_pictures(
+    encoder: Encoder, pictures: Iterable[Picture], *, captions: Literal["long", "short"]
+) -> Outcome:
+    """R@k of pictures with one caption each, with the items.
+
+    Raises:
+        EvaluationError: no picture has a caption.
+    """
     long = captions == "long"
-    found = ((p.image, (p.long if long else p.short,)) for p in pictures)
-    chosen = ((image, texts) for image, texts in found if texts[0])
+    found = ((p.image_id, p.image, (p.long if long else p.short,)) for p in pictures)
+    chosen = (picture for picture in found if picture[2][0])
     try:
         return measure(encoder, chosen, name=f"retrieval_{captions}", long=long)
     except EvaluationError:
@@ -68,34 +80,43 @@ def run_files(
     if choices.ties == "shared":
         raise EvaluationError(f"{name} counts ties as wrong or as correct, not as shared.")
     skipped = Skipped(limit=source.max_skipped)
-    results = measure(
+    outcome = measure(
         encoder,
-        _opened(files, skipped),
+        _opened(files, Path(source.images), skipped),
         name=name,
         long=long if choices.long_text is None else choices.long_text,
         ties=choices.ties or "wrong",
     )
-    return Outcome(results=results, skipped=skipped.reasons)
+    return replace(outcome, skipped=skipped.reasons)
 
 
 def measure(
     encoder: Encoder,
-    pictures: Iterable[tuple[Image.Image, Sequence[str]]],
+    pictures: Iterable[tuple[str, Image.Image, Sequence[str]]],
     *,
     name: str,
     long: bool,
     ties: RankTies = "wrong",
-) -> list[Result]:
+) -> Outcome:
     """R@k from image to text and from text to image, six results; each image is encoded once.
+
+    Args:
+        encoder: the model.
+        pictures: name, picture and captions of each.
+        name: of the benchmark.
+        long: whether the captions are encoded as long texts.
+        ties: see `ranks`.
 
     Raises:
         EvaluationError: there is nothing with a caption.
     """
     images: list[Embeddings] = []
+    ids: list[str] = []
     texts: list[str] = []
     owner: list[int] = []
     group: list[Image.Image] = []
-    for place, (image, captions) in enumerate(pictures):
+    for place, (image_id, image, captions) in enumerate(pictures):
+        ids.append(image_id)
         group.append(image)
         texts += captions
         owner += [place] * len(captions)
@@ -133,12 +154,15 @@ def measure(
                     settings={"ties": ties, "text_positions": "long" if long else "short"},
                 )
             )
-    return results
+    given = (of_images, of_texts, image_of_text, ids, texts)
+    items = rows_of_images(name, *given, before["i2t"])
+    items += rows_of_texts(name, *given, before["t2i"])
+    return Outcome(results=results, items=items)
 
 
 def _opened(
-    files: Sequence[Captioned], skipped: Skipped
-) -> Iterator[tuple[Image.Image, Sequence[str]]]:
+    files: Sequence[Captioned], folder: Path, skipped: Skipped
+) -> Iterator[tuple[str, Image.Image, Sequence[str]]]:
     for file in files:  # before anything is encoded
         if not file.path.is_file():
             skipped.add(f"there is no image {file.path}", 1, len(files))
@@ -149,4 +173,4 @@ def _opened(
             except (OSError, ImageError) as error:
                 skipped.add(f"cannot read the image {file.path}: {error}", 1, len(files))
                 continue
-            yield picture, file.captions
+            yield file.path.relative_to(folder).as_posix(), picture, file.captions

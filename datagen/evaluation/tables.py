@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from datagen.dataset import Dataset
 from datagen.evaluation import retrieval
 from datagen.evaluation.benchmark import Choices, Outcome, Source
 from datagen.evaluation.breakdown import with_controls
 from datagen.evaluation.encoder import Encoder
+from datagen.evaluation.item_rows import rows_of_negatives
 from datagen.evaluation.items import EvaluationError, read_dataset
 from datagen.evaluation.region_negatives import Protocol, score
 
@@ -19,6 +22,10 @@ def run(encoder: Encoder, source: Source, choices: Choices) -> Outcome:
     protocol = choices.protocol(Protocol())
     scored = score(encoder, read_dataset(dataset), protocol)
     results = with_controls(scored, protocol, "region_negatives", controls=choices.controls)
-    for captions in ("long", "short"):
-        results += retrieval.evaluate(encoder, read_dataset(dataset), captions=captions)
-    return Outcome(results=results, items=scored.items)
+    items = rows_of_negatives("region_negatives", scored.items)
+    kinds: tuple[Literal["long", "short"], ...] = ("long", "short")
+    for captions in kinds:
+        found = retrieval.run_pictures(encoder, read_dataset(dataset), captions=captions)
+        results += found.results
+        items += found.items
+    return Outcome(results=results, items=items)

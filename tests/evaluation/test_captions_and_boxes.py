@@ -71,13 +71,18 @@ def test_each_layout_is_read_and_each_image_found(tmp_path, images, name):
     LAYOUTS[name](tmp_path / "notes", images)
     source = Source(annotations=str(tmp_path / "notes"), images=str(images))
     encoder = BagOfWords()
-    found = {r.metric: r for r in find(name).run(encoder, source, Choices()).results}
+    outcome = find(name).run(encoder, source, Choices())
+    found = {r.metric: r for r in outcome.results}
     assert found["i2t_r1"].value == found["t2i_r1"].value == 1
     assert encoder.pictures == found["i2t_r1"].n == 3
     assert found["t2i_r1"].n == (6 if name in ("coco_captions", "flickr30k") else 3)
     assert found["i2t_r1"].settings["text_positions"] == (
         "short" if name in ("coco_captions", "flickr30k") else "long"
     )
+    rows = [row for row in outcome.items if row.task == "t2i"]
+    assert len(rows) == found["t2i_r1"].n and len(outcome.items) == len(rows) + 3
+    assert all(row.image_id.startswith(row.positive.split()[0]) for row in rows)
+    assert all(row.scores[0] > row.scores[1] and row.rank == 0 for row in rows)
     (images / "red.png").unlink()
     with pytest.raises(EvaluationError, match=r"1 of 3 items.*red\.(png|jpg)"):
         find(name).run(encoder, source, Choices())
@@ -137,7 +142,13 @@ def test_boxes_are_classified_among_the_classes_of_the_file(tmp_path, images, na
     notes.write_text(json.dumps({"images": photos, "annotations": boxes, "categories": kinds}))
     source = Source(annotations=str(notes), images=str(tmp_path))
     encoder = BagOfWords()
-    top1, top5 = find(name).run(encoder, source, Choices()).results
+    outcome = find(name).run(encoder, source, Choices())
+    top1, top5 = outcome.results
+    assert [(row.image_id, row.positive, row.rank) for row in outcome.items] == [
+        ("images/red.png", "red", 0), ("images/red.png", "blue", 4),
+        ("images/green.png", "green", 0),
+    ]  # fmt: skip
+    assert outcome.items[1].negatives[0] == "red" and outcome.items[1].scores[:2] == [0, 1]
     assert (top1.value, top5.value, top1.n) == (pytest.approx(2 / 3), 1, 3)
     assert top1.chance == pytest.approx(1 / 5)
     assert encoder.pictures == 2 and len(encoder.texts) == 80 * 5

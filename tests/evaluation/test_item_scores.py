@@ -2,11 +2,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from datagen.evaluation.item_rows import ItemRow, nearest_others
 from datagen.evaluation.item_scores import compare, write_items
-from datagen.evaluation.items import EvaluationError, RegionItem
+from datagen.evaluation.items import EvaluationError
 from datagen.evaluation.kinds import box_size, changed_kind
 from datagen.evaluation.published import markdown, published
-from datagen.evaluation.region_negatives import ScoredItem
 from datagen.evaluation.result import Result
 from datagen.evaluation.statistics import bootstrap_interval, paired_test
 
@@ -45,25 +45,47 @@ def test_the_paired_test_tells_a_difference_from_none():
     assert np.mean(np.array(chances) < 0.05) < 0.12
 
 
-def scored(name, credit):
-    item = RegionItem(image_id=name, box=(0, 0, 1, 1), positive="a", negatives=("b",))
-    return ScoredItem(item=item, scores=np.array([0.5, 0.25], np.float32), credit=credit)
+def row(name, credit, task="negatives", **given):
+    given = {"benchmark": "b", "positive": "a", "negatives": ("b",)} | given
+    return ItemRow(task=task, image_id=name, scores=[0.5, 0.25], credit=credit, **given)
 
 
 def test_items_are_written_one_a_row_and_compared(tmp_path):
     ours, theirs = tmp_path / "ours.parquet", tmp_path / "theirs.parquet"
-    write_items(ours, {"b": [scored("1", 1.0), scored("2", 1.0), scored("3", 0.0)]})
-    write_items(theirs, {"b": [scored("2", 0.0), scored("1", 1.0)]})
+    write_items(ours, [row("1", 1.0), row("2", 1.0), row("3", 0.0)])
+    write_items(theirs, [row("2", 0.0), row("1", 1.0)])
     rows = pq.read_table(ours).to_pylist()
-    assert [row["credit"] for row in rows] == [1, 1, 0] and rows[0]["scores"] == [0.5, 0.25]
+    assert [found["credit"] for found in rows] == [1, 1, 0] and rows[0]["scores"] == [0.5, 0.25]
     (found,) = compare(ours, theirs)
     assert (found.n, found.value) == (2, 0.5)
     assert found.details["only_first_right"] == 1 and 0 < found.details["p_value"] <= 1
-    write_items(theirs, {"other": [scored("1", 1.0)]})
+    write_items(theirs, [row("1", 1.0, benchmark="other")])
     with pytest.raises(EvaluationError, match="no items in common"):
         compare(ours, theirs)
     with pytest.raises(EvaluationError, match="no file of items"):
         compare(ours, tmp_path / "gone.parquet")
+
+
+def test_items_of_retrieval_are_the_same_whatever_each_model_found_nearest(tmp_path):
+    ours, theirs = tmp_path / "ours.parquet", tmp_path / "theirs.parquet"
+    write_items(
+        ours, [row("1", 1.0, "i2t"), row("1", 1.0, "t2i"), row("1", 0.0, "t2i", positive="c")]
+    )
+    write_items(
+        theirs,
+        [row("1", 0.0, "i2t", positive="c", negatives=("d",)), row("1", 1.0, "t2i", negatives=())],
+    )
+    found = {result.metric: result for result in compare(ours, theirs)}
+    assert {name: (r.n, r.value) for name, r in found.items()} == {
+        "i2t_difference": (1, 1.0), "t2i_difference": (1, 0.0),
+    }  # fmt: skip
+
+
+def test_the_nearest_others_are_the_best_that_are_not_ones_own():
+    scores = np.array([[0.1, 0.9, 0.5, 0.7], [0.4, 0.3, 0.2, 0.1]])
+    own = np.array([[False, True, False, True], [True, False, False, False]])
+    assert nearest_others(scores, own, 3).tolist() == [[2, 0, -1], [1, 2, 3]]
+    assert nearest_others(scores, own, 1).tolist() == [[2], [1]]
 
 
 @pytest.mark.parametrize(

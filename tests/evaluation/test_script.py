@@ -90,11 +90,15 @@ def test_several_benchmarks_by_a_recipe_with_items_table_and_comparison(trained,
             patch.setattr(sys, "argv", [*arguments, str(tmp_path / f"{name}.json"), *given])
             command(Config, main, "")
     rows = pq.read_table(tmp_path / "first.parquet").to_pylist()
-    assert {row["benchmark"] for row in rows} == {"region_negatives", "fgovd_hard"}
+    assert {(row["benchmark"], row["task"]) for row in rows} == {
+        ("region_negatives", "negatives"), ("fgovd_hard", "negatives"),
+        ("retrieval_long", "i2t"), ("retrieval_long", "t2i"),
+        ("retrieval_short", "i2t"), ("retrieval_short", "t2i"),
+    }  # fmt: skip
     assert "| FG-CLIP-B | 46.1 |" in (tmp_path / "first.md").read_text()
     results = json.loads((tmp_path / "second.json").read_text())["results"]
-    same = [r for r in results if r["metric"] == "difference"]
-    assert [(r["value"], r["details"]["p_value"]) for r in same] == [(0, 1), (0, 1)]
+    same = [r for r in results if r["metric"].endswith("difference")]
+    assert [(r["value"], r["details"]["p_value"]) for r in same] == [(0, 1)] * 6
 
 
 def test_no_source_or_two_sources_are_refused(trained):
