@@ -24,6 +24,8 @@ NAMES = (
     "sharegpt4v",
     "dci",
     "urban1k",
+    "imagenet",
+    "imagenet_v2",
     "sugarcrepe",
     "aro",
     "tables",
