@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
+from datagen.demo.autocast import autocast
 from datagen.demo.captioner_data import ATTRIBUTES, CELLS, MAX_OBJECTS, Batch
 from datagen.demo.captioner_model import IMAGE_SIDE, IMAGE_TOKENS, image_features
 
@@ -138,7 +139,7 @@ def stage_loss(
 ) -> tuple[torch.Tensor, StepLosses]:
     """The loss to follow in this stage, and its parts."""
     said = torch.tensor(float("nan"))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with autocast():
         with torch.set_grad_enabled(stage.learns_vision):
             features = image_features(model, batch.pixels)
             cells = head(features, batch)

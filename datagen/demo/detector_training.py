@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import MMGroundingDinoForObjectDetection
 
+from datagen.demo.autocast import autocast
 from datagen.demo.detection_texts import VALUES
 from datagen.demo.detector_data import UNTOLD, Batch
 from datagen.demo.detector_loss import boxes_to_objects, cells_to_objects, corners, stage_loss
@@ -64,7 +65,7 @@ def backbone_loss(
 ) -> dict[str, Tensor]:
     """Loss of the first part: the attributes of each cell's object."""
     mask = torch.ones(batch.pixels.shape[0], *batch.pixels.shape[-2:], dtype=torch.long)
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         maps, _ = model.model.backbone(batch.pixels, mask)
         features = model.model.input_proj_vision[0](maps[0][0])
     return {"attributes": _attribute_loss(heads, features, batch)}
@@ -79,7 +80,7 @@ def detector_loss(
     hook = model.model.input_proj_vision[0].register_forward_hook(
         lambda _module, _inputs, output: features.append(output)
     )
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         out = model(
             pixel_values=batch.pixels, input_ids=batch.ids, attention_mask=targets.text.long()
         )

@@ -32,6 +32,7 @@ from datagen.demo.captioner_training import (
     train_step,
     trained_prompt,
 )
+from datagen.demo.muon import Muon
 from datagen.demo.run_captioner import caption_pictures
 from datagen.demo.world import COLOURS, FINISHES, make_scene
 
@@ -44,7 +45,7 @@ CPU thread: {scenes:,} scenes, each also seen in a mirror, some in blotches with
 for every patch which object lies there (dropped afterwards), {words_steps} steps of {batch} for the
 language model alone, then {joint_steps} steps of everything with the caption's loss + 0.3 times
 the head's. Muon for the layers' matrices, AdamW (rate {rate:g}) for the rest, one cosine to the
-end of the last stage, bf16 autocast."""
+end of the last stage."""
 
 
 def log(text: str) -> None:
@@ -65,7 +66,7 @@ def make_optimizers(modules: list[nn.Module], rate: float) -> list[torch.optim.O
             (matrices if layer else others).append(parameter)
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True),
-        torch.optim.Muon(matrices, lr=3 * rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, lr=3 * rate),
     ]
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -116,9 +117,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/tiny-captioner"))
     parser.add_argument("--scenes", type=int, default=60_000)
-    parser.add_argument("--vision-steps", type=int, default=1000)
+    parser.add_argument("--vision-steps", type=int, default=800)
     parser.add_argument("--words-steps", type=int, default=150)
-    parser.add_argument("--joint-steps", type=int, default=2400)
+    parser.add_argument("--joint-steps", type=int, default=1700)
     parser.add_argument("--batch", type=int, default=32, help="of words; vision takes twice that")
     parser.add_argument("--rate", type=float, default=8e-4)
     parser.add_argument("--seed", type=int, default=0)
