@@ -14,7 +14,7 @@ from datagen.dataset.lineage import Lineage
 from datagen.dataset.rows import Row
 from datagen.engines.chat import ChatEngine, ChatReply, ChatRequest, Sampling, Usage
 from datagen.engines.config import EngineConfig
-from datagen.engines.open import open_engine
+from datagen.engines.open import check_engine, open_engine
 from datagen.engines.prompts import Prompt, PromptError, load_prompt
 from datagen.images.decode import decode
 from datagen.stage import Item, RowError, Stage
@@ -102,7 +102,7 @@ class CaptionsStage(Stage[CaptionItem]):
                     f"The prompt {prompt.name} asks for the language {prompt.language!r}; captions "
                     f"can be checked for {' and '.join(LANGUAGES)}."
                 )
-        self.config.engine.check()
+        check_engine(self.config.engine)
 
     async def open(self) -> None:
         """See `Stage.open`."""

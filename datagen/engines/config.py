@@ -46,22 +46,6 @@ class EngineConfig:
     endpoints_gone_s: float = 600.0
     """When no endpoint has answered for so long, the engine is given up."""
 
-    def check(self) -> None:
-        """Look, cheaply and before anything large is started, whether this can be served.
-
-        Raises:
-            ModelNotFoundError: there is no such model, or no endpoint serves it.
-            EngineDeadError: no endpoint answers, or one refuses the key.
-        """
-        if self.endpoints:
-            from datagen.engines.endpoints import check_endpoints
-
-            check_endpoints(self)
-        else:
-            from datagen.engines.models import check_model
-
-            check_model(self.model, self.revision)
-
     def lineage(self) -> dict[str, str | int | None]:
         """What changes the rows. Where an endpoint is does not: a run may go on with others."""
         if self.endpoints:

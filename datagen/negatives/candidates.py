@@ -13,7 +13,7 @@ from datagen.dataset import Candidate, CandidatesRow, Dataset, PhraseSlot, Table
 from datagen.dataset.lineage import Lineage
 from datagen.engines.chat import ChatEngine, Usage
 from datagen.engines.config import EngineConfig
-from datagen.engines.open import open_engine
+from datagen.engines.open import check_engine, open_engine
 from datagen.engines.prompts import load_prompt
 from datagen.language import DEFAULT_MODEL, load_spacy
 from datagen.negatives.checks import Context, first_failure
@@ -111,7 +111,7 @@ class CandidatesStage(Stage[PhraseItem]):
     def check(self) -> None:
         """See `Stage.check`."""
         load_spacy(self.config.spacy_model)
-        self.config.engine.check()
+        check_engine(self.config.engine)
 
     async def open(self) -> None:
         """See `Stage.open`."""

@@ -19,7 +19,7 @@ from datagen.dataset import Dataset, DatasetError, RegionRow, Table
 from datagen.dataset.lineage import Lineage
 from datagen.dataset.rows import Box, GroundingRow
 from datagen.engines.chat import ChatEngine, Usage
-from datagen.engines.open import open_engine
+from datagen.engines.open import check_engine, open_engine
 from datagen.images.decode import decode
 from datagen.language import DEFAULT_MODEL, load_spacy
 from datagen.regions.backends import ORIGINAL, check_detector, open_detector
@@ -119,7 +119,7 @@ class RegionsStage(Stage[CaptionedImage]):
         check_detector(config.backend, config.detector, config.revision, config.groundingdino)
         if self.describe is not None:
             describing_prompt(self.describe)
-            self.describe.engine.check()
+            check_engine(self.describe.engine)
 
     async def open(self) -> None:
         """See `Stage.open`."""

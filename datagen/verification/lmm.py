@@ -13,7 +13,7 @@ from datagen.dataset import Vote
 from datagen.dataset.rows import Box
 from datagen.engines.chat import ChatEngine, ChatRequest, Sampling, Structure
 from datagen.engines.config import EngineConfig
-from datagen.engines.open import open_engine
+from datagen.engines.open import check_engine, open_engine
 from datagen.engines.prompts import Prompt, load_prompt
 from datagen.negatives.verify import Question
 
@@ -42,7 +42,7 @@ class LmmVerifierConfig:
 
     def check(self) -> None:
         """See `VerifierConfig.check`."""
-        self.engine.check()
+        check_engine(self.engine)
 
     async def open(self) -> LmmVerifier:
         """See `VerifierConfig.open`."""

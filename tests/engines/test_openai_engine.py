@@ -13,9 +13,9 @@ from PIL import Image
 
 from datagen.engines.chat import ChatRequest, Sampling, Structure, Usage
 from datagen.engines.config import EngineConfig
-from datagen.engines.endpoints import Endpoint, check_endpoints
+from datagen.engines.endpoints import Endpoint
 from datagen.engines.errors import EngineDeadError, ModelNotFoundError, RequestError
-from datagen.engines.open import open_engine
+from datagen.engines.open import check_engine, open_engine
 from datagen.engines.openai_engine import _retry_after
 
 FAULTS = ["429", "500", "503", "garbage", "half", "no choices", "another object", "close", "never"]
@@ -337,23 +337,23 @@ def test_a_cancelled_request_leaves_its_place_to_others():
 def test_check_finds_out_what_is_wrong_before_anything_starts():
     nobody = EngineConfig(model=MODEL, endpoints=(f"http://127.0.0.1:{free_port()}/v1",))
     with pytest.raises(EngineDeadError, match="No endpoint answers"):
-        nobody.check()
+        check_engine(nobody)
     with FakeEndpoint() as server:
         with pytest.raises(ModelNotFoundError, match=f"does not serve 'other'.*{MODEL}"):
-            config(server, model="other").check()
+            check_engine(config(server, model="other"))
         some = EngineConfig(model=MODEL, endpoints=(server.url, *nobody.endpoints))
-        some.check()  # the other one may come back
+        check_engine(some)  # the other one may come back
     with (
         FakeEndpoint(always="401") as server,
         pytest.raises(EngineDeadError, match="OPENAI_API_KEY"),
     ):
-        check_endpoints(config(server))
+        check_engine(config(server))
 
 
 def test_a_url_with_a_password_is_shown_without():
     url = f"http://me:hush@127.0.0.1:{free_port()}/v1"
     with pytest.raises(EngineDeadError) as error:
-        EngineConfig(model=MODEL, endpoints=(url,)).check()
+        check_engine(EngineConfig(model=MODEL, endpoints=(url,)))
     assert "hush" not in str(error.value)
 
 

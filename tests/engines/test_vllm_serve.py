@@ -18,7 +18,7 @@ from datagen.captions.stage import CaptionsConfig, CaptionsStage
 from datagen.engines.chat import ChatRequest
 from datagen.engines.config import EngineConfig
 from datagen.engines.errors import EngineDeadError, ModelNotFoundError, RequestError
-from datagen.engines.open import open_engine
+from datagen.engines.open import check_engine, open_engine
 from datagen.runner import RunConfig, run_stage
 
 KEY = "sk-of-the-test"
@@ -88,7 +88,7 @@ def ask(config, *requests):
 
 
 def test_pictures_are_captioned_and_tokens_counted(config):
-    config.check()
+    check_engine(config)
     replies, usage = ask(config, *(question(number) for number in range(20)))
     assert all(reply.text and reply.finish_reason in ("stop", "length") for reply in replies)
     assert len({reply.text for reply in replies}) > 1  # it saw the pictures
@@ -109,10 +109,10 @@ def test_a_request_too_long_is_refused_with_the_servers_reason(config):
 
 def test_a_wrong_key_and_a_wrong_model_are_found_before_anything_starts(config, monkeypatch):
     with pytest.raises(ModelNotFoundError, match="it serves captioner"):
-        replace(config, model="another").check()
+        check_engine(replace(config, model="another"))
     monkeypatch.setenv("TEST_KEY", "wrong")
     with pytest.raises(EngineDeadError, match="TEST_KEY holds a key that it refuses"):
-        config.check()
+        check_engine(config)
 
 
 def test_a_stage_runs_on_endpoints(config, tmp_path, monkeypatch):
