@@ -9,7 +9,7 @@ Example:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +19,7 @@ import tyro
 from datagen.command import command
 from datagen.evaluation.adapters import Crops
 from datagen.evaluation.benchmark import Choices, Outcome, Source, find
+from datagen.evaluation.cache import CachedEncoder, EmbeddingStore
 from datagen.evaluation.encoder import Encoder
 from datagen.evaluation.item_scores import compare, write_items
 from datagen.evaluation.items import EvaluationError
@@ -27,6 +28,7 @@ from datagen.evaluation.published import markdown
 from datagen.evaluation.region_negatives import Duplicates, Fewer
 from datagen.evaluation.result import Result, write_results, write_whole
 from datagen.evaluation.transformers_models import TransformersEncoder
+from datagen.images.fit import Fit, Interpolation
 from datagen.training.encoder import ModelEncoder
 
 
@@ -77,6 +79,14 @@ class Config:
     """Share of the items that may be left out because their image or box is not usable."""
     controls: bool = True
     """Compute the text-only controls."""
+    resize: Fit | None = None
+    """How a picture becomes the model's square: stretched, or its shorter side fitted and the
+    middle cut out; without it, as published for FG-CLIP, or as the model's image processor does."""
+    interpolation: Interpolation | None = None
+    """Of the resize; without it as published, or as the model's image processor does."""
+    cache: str = ""
+    """Folder in which embeddings are kept, so that nothing is encoded twice and a run that was
+    killed goes on; by default beside the output. "none": in memory only."""
     regions: Literal["dense", "crop"] = "dense"
     """Features of regions: from the model's dense features, or of crops; the only way with SigLIP
     and SigLIP 2 is crop."""
@@ -98,7 +108,9 @@ def evaluate(config: Config) -> dict[str, Outcome]:
     benchmarks = [find(run.benchmark) for run in runs]
     if config.threads:
         torch.set_num_threads(config.threads)
-    encoder = _encoder(config)
+    folder = config.cache or str(_output(config).with_suffix(".cache"))
+    store = EmbeddingStore(None if config.cache == "none" else folder)
+    encoder = CachedEncoder(_encoder(config), store)
     choices = Choices(
         ties=config.ties,
         duplicates=config.duplicates,
@@ -115,17 +127,38 @@ def evaluate(config: Config) -> dict[str, Outcome]:
             columns=run.columns,
             max_skipped=config.max_skipped,
         )
-        outcomes[f"{place} {run.benchmark}"] = benchmark.run(encoder, source, choices)
+        outcome = benchmark.run(encoder, source, choices)
+        results = [_with_settings(result, encoder) for result in outcome.results]
+        outcomes[f"{place} {run.benchmark}"] = replace(outcome, results=results)
     return outcomes
+
+
+def _with_settings(result: Result, encoder: Encoder) -> Result:
+    if result.metric.startswith("text_only"):
+        return result  # the model has no part in it
+    return replace(result, settings={**encoder.settings, **result.settings})
+
+
+def _output(config: Config) -> Path:
+    return Path(config.output or Path(config.model) / "evaluation.json")
 
 
 def _encoder(config: Config) -> Encoder:
     if config.loader == "fgclip":
-        found = ModelEncoder.load(config.model, config.device)
+        found = ModelEncoder.load(
+            config.model,
+            config.device,
+            fit=config.resize or "stretch",
+            interpolation=config.interpolation or "bicubic",
+        )
         return Crops(found) if config.regions == "crop" else found
     if config.regions == "dense":
         raise EvaluationError("Models of transformers have no dense features: give --regions crop.")
-    return Crops(TransformersEncoder(config.model, config.device))
+    return Crops(
+        TransformersEncoder(
+            config.model, config.device, fit=config.resize, interpolation=config.interpolation
+        )
+    )
 
 
 def _runs(config: Config) -> list[Run]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -18,6 +18,15 @@ class WholeImages:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
+
+    @property
+    def settings(self) -> Mapping[str, str | int]:
+        """See `Encoder`."""
+        return {**self._encoder.settings, "regions": "whole picture"}
+
+    def fingerprint(self) -> str:
+        """See `Encoder`."""
+        return f"whole {self._encoder.fingerprint()}"
 
     def encode_images(
         self, pictures: Sequence[Image.Image], boxes: Sequence[Sequence[Box]]
@@ -43,6 +52,15 @@ class Crops:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
+
+    @property
+    def settings(self) -> Mapping[str, str | int]:
+        """See `Encoder`."""
+        return {**self._encoder.settings, "regions": "crop"}
+
+    def fingerprint(self) -> str:
+        """See `Encoder`."""
+        return f"crops {self._encoder.fingerprint()}"
 
     def encode_images(
         self, pictures: Sequence[Image.Image], boxes: Sequence[Sequence[Box]]

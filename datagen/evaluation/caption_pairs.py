@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datagen.evaluation.adapters import WholeImages
@@ -36,8 +36,10 @@ def run_pairs(
     """
     skipped = Skipped(limit=source.max_skipped)
     protocol = choices.protocol(Protocol())
-    scored = score(WholeImages(encoder), _pictures(pairs, skipped), protocol)
+    whole = WholeImages(encoder)
+    scored = score(whole, _pictures(pairs, skipped), protocol)
     results = with_controls(scored, protocol, name, controls=choices.controls)
+    results = [replace(r, settings={**r.settings, "regions": "whole picture"}) for r in results]
     items = rows_of_negatives(name, scored.items)
     return Outcome(results=results, items=items, skipped=skipped.reasons)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +17,15 @@ Embeddings = NDArray[np.float32]
 
 class Encoder(Protocol):
     """A model that embeds images, regions and texts in one space, with unit length."""
+
+    @property
+    def settings(self) -> Mapping[str, str | int]:
+        """What of its preprocessing moves a score; becomes part of every result."""
+        ...
+
+    def fingerprint(self) -> str:
+        """The same for encoders that give the same embeddings: of weights and preprocessing."""
+        ...
 
     def encode_images(
         self, pictures: Sequence[Image.Image], boxes: Sequence[Sequence[Box]]

@@ -68,26 +68,32 @@ TOWER = {
 }
 
 
-@pytest.mark.parametrize("kind", ["clip", "siglip"])
-def test_models_of_transformers_embed_as_they_do_alone(tmp_path, photos, kind):
+def written_model(folder, kind, side=32):
+    """A tiny one in the folder; its tokenizer, model and processor."""
     torch.manual_seed(0)
     tokenizer = learn_tokenizer(["a red mug", "a blue bird"], 400)
     text = TOWER | {
         "vocab_size": len(tokenizer), "max_position_embeddings": 16, "eos_token_id": 1,
         "bos_token_id": 0, "projection_size": 16,
     }  # fmt: skip
-    vision = TOWER | {"image_size": 32, "patch_size": 16}
+    vision = TOWER | {"image_size": side, "patch_size": 16}
     if kind == "clip":
         config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)
         model = CLIPModel(config).eval()
     else:
         model = SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).eval()
-    folder = tmp_path / "model"
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    size = {"height": 32, "width": 32}
+    size = {"height": side, "width": side}
     processor = CLIPImageProcessorPil(size=size, do_center_crop=False)
     processor.save_pretrained(folder)
+    return tokenizer, model, processor
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_models_of_transformers_embed_as_they_do_alone(tmp_path, photos, kind):
+    folder = tmp_path / "model"
+    tokenizer, model, processor = written_model(folder, kind)
     encoder = TransformersEncoder(str(folder))
     picture = Image.open(photos / "a.png").convert("RGB")
     images, _ = encoder.encode_images([picture], [()])
@@ -108,4 +114,25 @@ def test_models_of_transformers_embed_as_they_do_alone(tmp_path, photos, kind):
 
 def test_a_model_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ModelNotFoundError, match="No model of transformers"):
+        TransformersEncoder(str(tmp_path))
+
+
+def test_the_resize_is_the_processors_or_ones_own_and_told(tmp_path):
+    written_model(tmp_path, "clip")
+    picture = Image.linear_gradient("L").resize((90, 40)).convert("RGB")
+    own = TransformersEncoder(str(tmp_path))
+    assert (own.settings["resize"], own.settings["interpolation"]) == ("stretch", "bicubic")
+    stretched = TransformersEncoder(str(tmp_path), fit="stretch")
+    cut = TransformersEncoder(str(tmp_path), fit="crop", interpolation="bilinear")
+    assert (cut.settings["resize"], cut.settings["interpolation"]) == ("crop", "bilinear")
+    found = [e.encode_images([picture], [()])[0] for e in (own, stretched, cut)]
+    assert np.allclose(found[0], found[1], atol=1e-6)
+    assert not np.allclose(found[0], found[2], atol=1e-3)
+    assert len({e.fingerprint() for e in (own, stretched, cut)}) >= 2
+    assert own.fingerprint() == TransformersEncoder(str(tmp_path)).fingerprint()
+
+
+def test_a_model_whose_images_do_not_divide_into_its_patches_is_refused(tmp_path):
+    written_model(tmp_path, "siglip", side=40)
+    with pytest.raises(ModelNotFoundError, match="40 pixels is no multiple of its patch of 16"):
         TransformersEncoder(str(tmp_path))

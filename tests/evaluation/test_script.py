@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -7,8 +8,10 @@ import pytest
 from datagen.command import command
 from datagen.dataset import Dataset, Table
 from datagen.demo.truth_tables import write_truth_dataset
+from datagen.errors import UserError
 from datagen.evaluation.items import EvaluationError
 from datagen.training.config import ModelConfig, OptimConfig, TrainConfig
+from datagen.training.encoder import ModelEncoder
 from datagen.training.loop import train
 from pipelines.evaluate import Config, evaluate, main
 
@@ -35,6 +38,40 @@ def test_a_run_is_evaluated_on_tables_with_its_control_beside(trained):
     assert found["region_negatives", "top1"]["chance"] == pytest.approx(1 / 11)
     assert ("region_negatives", "text_only_top1") in found
     assert ("retrieval_long", "i2t_r10") in found and ("retrieval_short", "t2i_r1") in found
+    settings = found["region_negatives", "top1"]["settings"]
+    assert (settings["resize"], settings["interpolation"]) == ("stretch", "bicubic")
+    assert (settings["image_size"], settings["regions"]) == (32, "dense")
+    assert settings["ties"] == "shared" and settings["text_positions"] == "short"
+
+
+def test_a_second_run_encodes_nothing_and_finds_the_same(trained, tmp_path, monkeypatch):
+    data, run = trained
+    config = Config(model=str(run), data=data, controls=False, cache=str(tmp_path))
+    seen = []
+    encode = ModelEncoder.encode_images
+
+    def counted(self, pictures, boxes):
+        seen.extend(pictures)
+        return encode(self, pictures, boxes)
+
+    monkeypatch.setattr(ModelEncoder, "encode_images", counted)
+    (first,) = evaluate(config).values()
+    assert len(seen) == 16  # once, though regions, long and short captions are asked for
+    monkeypatch.delattr(ModelEncoder, "encode_images")
+    monkeypatch.delattr(ModelEncoder, "encode_texts")
+    (second,) = evaluate(config).values()
+    assert second.results == first.results
+    with pytest.raises(AttributeError):  # another resize makes other embeddings
+        evaluate(replace(config, interpolation="bilinear"))
+
+
+def test_dense_regions_of_a_cut_picture_are_refused(trained):
+    data, run = trained
+    config = Config(model=str(run), data=data, controls=False, cache="none", resize="crop")
+    with pytest.raises(UserError, match="--regions crop"):
+        evaluate(config)
+    (found,) = evaluate(replace(config, regions="crop")).values()
+    assert found.results[0].settings["resize"] == found.results[0].settings["regions"] == "crop"
 
 
 def test_tables_and_fgovd_lines_of_the_same_items_score_the_same(trained, tmp_path):

@@ -11,8 +11,9 @@ class BagOfWords:
     `seen` counts what was encoded.
     """
 
-    def __init__(self):
+    def __init__(self, fingerprint="words"):
         self.pictures, self.texts = 0, []
+        self.settings, self.fingerprint = {"resize": "stretch"}, lambda: fingerprint
 
     def encode_texts(self, texts, *, long):
         self.texts += texts
