@@ -33,6 +33,9 @@ ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 RESPONSE_TIMEOUT_S = 30.0
 """After a request ran out of time: so long may the engine take to show that it is there."""
 
+ATTEMPTS = 3
+"""So often is a request given to vLLM that ends it with "error", which says "ask again"."""
+
 
 class VllmEngine:
     """A `ChatEngine` on vLLM's AsyncLLM. Its processes end with the one that made it.
@@ -59,7 +62,7 @@ class VllmEngine:
             raise EngineDeadError("The engine was closed.")
         try:
             async with asyncio.timeout(limit):
-                final = await self._generate(engine, request)
+                output = await self._attempts(engine, request)
         except TimeoutError:
             await self._check_responsive(engine)
             raise RequestError(f"vLLM gave no answer within {limit:g} s.") from None
@@ -70,19 +73,35 @@ class VllmEngine:
             raise RequestError(
                 f"vLLM refused the request: {type(error).__name__}: {error}"
             ) from error
-        output = final.outputs[0]
-        if output.finish_reason not in ("stop", "length"):  # "error" where a structure failed
+        completion = output.outputs[0]
+        if completion.finish_reason not in ("stop", "length"):
             await self._check_alive(engine)
-            raise RequestError(f"vLLM took the request and ended it with {output.finish_reason!r}.")
+            raise RequestError(
+                f"vLLM took the request and ended it with {completion.finish_reason!r}."
+            )
         reply = ChatReply(
-            text=output.text.strip(),
-            finish_reason=output.finish_reason,
-            prompt_tokens=len(final.prompt_token_ids or ()),
-            output_tokens=len(output.token_ids),
-            cached_tokens=final.num_cached_tokens or 0,
+            text=completion.text.strip(),
+            finish_reason=completion.finish_reason,
+            prompt_tokens=len(output.prompt_token_ids or ()),
+            output_tokens=len(completion.token_ids),
+            cached_tokens=output.num_cached_tokens or 0,
         )
         self.usage = self.usage.add(reply)
         return reply
+
+    async def _attempts(self, engine: AsyncLLM, request: ChatRequest) -> Any:
+        """vLLM's output of the first attempt that it does not end with "error", or of the last.
+
+        vLLM sends a picture to its engine's process once and then only its name. Where the two
+        disagree on what was sent (a request was cancelled on its way, or one overtook another),
+        it forgets the name and ends the request: the next attempt sends the picture.
+        """
+        output = await self._generate(engine, request)
+        for _ in range(ATTEMPTS - 1):
+            if output.outputs[0].finish_reason != "error":
+                break
+            output = await self._generate(engine, request)
+        return output
 
     async def _generate(self, engine: AsyncLLM, request: ChatRequest) -> Any:
         from vllm.renderers.params import ChatParams

@@ -16,12 +16,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from vllm.renderers.params import ChatParams
 from vllm_samples import CAPTIONER, CONFIG, question
 
-from datagen.engines.chat import ChatRequest, Sampling, Structure
+from datagen.engines.chat import ChatReply, ChatRequest, Sampling, Structure
 from datagen.engines.config import EngineConfig
 from datagen.engines.errors import EngineDeadError, ModelNotFoundError, RequestError
 from datagen.engines.open import open_engine
+from datagen.engines.vllm_engine import _messages
 from datagen.engines.vllm_process import ProcessNotes
 
 
@@ -104,6 +106,20 @@ def test_a_cancelled_request_leaves_the_engine(vllm):
 
     assert vllm.run(cancel()) == 0
     assert vllm.chat(question(1))[0].text
+
+
+def test_a_picture_that_was_lost_on_its_way_is_sent_again(vllm):
+    """vLLM remembers a picture as sent when it is rendered; a cancelled request never sends it."""
+    lost = [question(number) for number in range(700, 708)]
+
+    async def render():
+        parameters = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
+        for request in lost:
+            await vllm.engine._engine.renderer.render_chat_async([_messages(request)], parameters)
+
+    vllm.run(render())
+    replies = vllm.chat(*lost, *lost)
+    assert all(isinstance(reply, ChatReply) and reply.text for reply in replies), replies
 
 
 def test_a_request_that_takes_too_long_is_given_up_and_leaves_the_engine(vllm, monkeypatch):
