@@ -16,7 +16,6 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -25,18 +24,16 @@ import pyarrow.parquet as pq
 from datagen.dataset import CandidatesRow
 from datagen.demo.language import phrase_of
 from datagen.demo.world import make_scene
-from datagen.engines.chat import ChatEngine
 from datagen.engines.config import EngineConfig
 from datagen.engines.open import open_engine
 from datagen.engines.prompts import load_prompt
 from datagen.evaluation.controls import text_only, text_only_embedding
 from datagen.evaluation.items import RegionItem
-from datagen.negatives.balance import Counts
-from datagen.negatives.candidates import PhraseItem, allowed_kinds, candidates_row
+from datagen.negatives.candidates import PhraseItem
+from datagen.negatives.in_memory import candidates, phrases_of, select
 from datagen.negatives.lexicon import DEFAULT_LEXICON, Lexicon, load_lexicon
-from datagen.negatives.rewriter import Phrase, SlotRewriter
-from datagen.negatives.selection import SelectConfig, Selector, Surroundings, count_row
-from datagen.negatives.slots import Slot, SlotFinder
+from datagen.negatives.rewriter import SlotRewriter
+from datagen.negatives.selection import SelectConfig
 from datagen.text_embeddings import TextEmbedder
 
 ROOT = Path(__file__).parents[1]
@@ -61,23 +58,13 @@ class Score:
     chance: float
 
 
-class EveryValue(SlotRewriter):
-    """Without an LLM: every value that the lexicon allows such a noun."""
-
-    def __init__(self, lexicon: Lexicon) -> None:
-        self._lexicon = lexicon
-
-    async def values(self, slot: Slot) -> list[str]:
-        return list(self._lexicon.family(slot.value, slot.kind, slot.noun))
-
-
 def small_world(regions: int) -> list[PhraseItem]:
     """The first regions of skewed scenes."""
     items: list[PhraseItem] = []
     index = 0
     while len(items) < regions:
         phrases = [phrase_of(o) for o in make_scene("evaluation", index, skewed=True).objects]
-        items += _of_image(f"scene-{index:05}", phrases)
+        items += phrases_of(f"scene-{index:05}", phrases)
         index += 1
     return items
 
@@ -87,54 +74,24 @@ def fgovd(path: Path) -> list[PhraseItem]:
     items: list[PhraseItem] = []
     for row in pq.read_table(path, columns=["file_name", "fgovd"]).to_pylist():
         regions = {(tuple(i["bbox"]), i["positive"]): None for i in row["fgovd"]}
-        items += _of_image(row["file_name"], [positive for _, positive in regions])
+        items += phrases_of(row["file_name"], [positive for _, positive in regions])
     return items
-
-
-def _of_image(image: str, phrases: Sequence[str]) -> list[PhraseItem]:
-    return [
-        PhraseItem(f"{image}/{i}", image, text, tuple(phrases[:i]) + tuple(phrases[i + 1 :]))
-        for i, text in enumerate(phrases)
-    ]
-
-
-async def candidates(
-    items: Sequence[PhraseItem], lexicon: Lexicon, engine: ChatEngine | None
-) -> list[CandidatesRow]:
-    """What the candidates stage makes of the phrases."""
-    prompt = load_prompt(ROOT / "prompts" / "negatives_slots.md")
-    rewriter = SlotRewriter(engine, prompt, lexicon) if engine else EveryValue(lexicon)
-    kinds = allowed_kinds(lexicon)
-    found = SlotFinder(lexicon).find([item.phrase for item in items])
-    rows = []
-    for item, slots in zip(items, found, strict=True):
-        allowed = tuple(slot for slot in slots if slot.kind in kinds)
-        rewritten = await rewriter.rewrite(Phrase(item.id, item.phrase, allowed))
-        rows.append(candidates_row(item, slots, rewritten, lexicon))
-    return rows
 
 
 def choose(
     rows: Sequence[CandidatesRow], config: SelectConfig, lexicon: Lexicon
 ) -> list[RegionItem]:
     """What the negatives stage chooses, for regions that have negatives."""
-    counts = Counts()
-    for row in rows:
-        count_row(row, counts)
-    selector = Selector(config, counts, lexicon)
-    chosen = []
-    for _, group in groupby(rows, key=lambda row: row.image_id):
-        image = list(group)
-        for row in image:
-            around = Surroundings([other for other in image if other is not row], rows)
-            negatives = tuple(n.text for n in selector.select(row, around))
-            if negatives:
-                chosen.append(
-                    RegionItem(
-                        image_id=row.image_id, box=BOX, positive=row.positive, negatives=negatives
-                    )
-                )
-    return chosen
+    return [
+        RegionItem(
+            image_id=row.image_id,
+            box=BOX,
+            positive=row.positive,
+            negatives=tuple(negative.text for negative in negatives),
+        )
+        for row, negatives in zip(rows, select(rows, config, lexicon), strict=True)
+        if negatives
+    ]
 
 
 def score(rows: Sequence[CandidatesRow], items: list[RegionItem], embedder: TextEmbedder) -> Score:
@@ -186,10 +143,12 @@ async def run(arguments: argparse.Namespace) -> None:
         engine = open_engine(EngineConfig(model=arguments.model, max_model_len=1024))
     measured = []
     demo, lexicon = load_lexicon(DEMO_LEXICON), load_lexicon(DEFAULT_LEXICON)
-    rows = await candidates(small_world(arguments.regions), demo, engine)
+    rows = await candidates(small_world(arguments.regions), demo)  # so few values are not asked for
     measured.append(measure("small world", rows, config, demo, embedder, arguments.seeds))
     if arguments.items:
-        rows = await candidates(fgovd(arguments.items), lexicon, engine)
+        prompt = load_prompt(ROOT / "prompts" / "negatives_slots.md")
+        rewriter = SlotRewriter(engine, prompt, lexicon) if engine else None
+        rows = await candidates(fgovd(arguments.items), lexicon, rewriter)
         seeds = arguments.seeds * 10  # few phrases: one draw says little
         measured.append(measure("FG-OVD", rows, config, lexicon, embedder, seeds))
     if engine:

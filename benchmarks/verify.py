@@ -23,23 +23,16 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.blind import DEMO_LEXICON, ROOT, candidates
+from benchmarks.blind import DEMO_LEXICON, ROOT
 from datagen.dataset import CandidatesRow
 from datagen.demo.draw import encode_jpeg
 from datagen.demo.language import phrase_of
 from datagen.demo.score import said_objects
 from datagen.demo.world import COLOURS, FINISHES, SIZES, SceneObject, make_scene
-from datagen.negatives.balance import Counts
 from datagen.negatives.candidates import PhraseItem
+from datagen.negatives.in_memory import candidates, select
 from datagen.negatives.lexicon import load_lexicon
-from datagen.negatives.selection import (
-    SelectConfig,
-    Selector,
-    Surroundings,
-    count_row,
-    head,
-    slots_of,
-)
+from datagen.negatives.selection import SelectConfig, head, slots_of
 from datagen.negatives.verify import (
     AnotherRegion,
     Neighbour,
@@ -100,11 +93,8 @@ async def run(arguments: argparse.Namespace) -> None:
     """Choose, ask, compare with the truth."""
     lexicon = load_lexicon(DEMO_LEXICON)
     found = regions(arguments.regions, arguments.wrong, random.Random(0))
-    rows = await candidates([region.item for region in found], lexicon, None)
-    counts = Counts()
-    for row in rows:
-        count_row(row, counts)
-    selector = Selector(SelectConfig(), counts, lexicon)
+    rows = await candidates([region.item for region in found], lexicon)
+    chosen = select(rows, SelectConfig(), lexicon)
     verifiers: list[Verifier] = []
     if arguments.detector:
         config = DetectorVerifierConfig(model=arguments.detector, margin=arguments.margin)
@@ -115,7 +105,7 @@ async def run(arguments: argparse.Namespace) -> None:
     for row in rows:
         by_image.setdefault(row.image_id, []).append(row)
     questions = []
-    for region, row in zip(found, rows, strict=True):
+    for region, row, negatives in zip(found, rows, chosen, strict=True):
         near = [other for other in by_image[row.image_id] if other is not row]
         neighbours = [Neighbour(o.positive, tuple(slots_of(o)), head(o)) for o in near]
         questions.append(
@@ -123,7 +113,7 @@ async def run(arguments: argparse.Namespace) -> None:
                 image=region.image,
                 box=region.truth.bbox,
                 positive=row.positive,
-                negatives=tuple(selector.select(row, Surroundings(near, rows))),
+                negatives=tuple(negatives),
                 slots=tuple(slots_of(row)),
                 neighbours=tuple(neighbours),
             )

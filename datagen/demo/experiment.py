@@ -68,7 +68,7 @@ def run_experiment(
     with ProcessPoolExecutor(processes, context) as pool:
         # The longest run first, so that the others fill the second process.
         futures = {
-            name: pool.submit(_train_and_evaluate, config, benchmark.root)
+            name: pool.submit(train_and_evaluate, config, benchmark.root)
             for name, config in reversed(_configs(base, output).items())
         }
         rows = [futures[name].result() for name in RUNS]
@@ -88,7 +88,16 @@ def _configs(base: TrainConfig, output: Path) -> dict[str, TrainConfig]:
     }
 
 
-def _train_and_evaluate(config: TrainConfig, benchmark: str) -> Row:
+def train_and_evaluate(config: TrainConfig, benchmark: str) -> Row:
+    """One run on one thread, and its row of the table; what is done is read back.
+
+    Args:
+        config: `output` ends in the run's name.
+        benchmark: folder of a dataset with all four tables.
+
+    Raises:
+        UserError: the data is not usable, or the folder belongs to another configuration.
+    """
     torch.set_num_threads(1)
     trained = train(config)
     folder = trained.model.parent

@@ -31,7 +31,14 @@ _VALUES = {"colour": COLOURS, "finish": FINISHES, "size": SIZES}
 
 
 def write_truth_dataset(
-    root: str, split: str, count: int, *, first: int = 0, shard_size: int = 256, size: int = 128
+    root: str,
+    split: str,
+    count: int,
+    *,
+    first: int = 0,
+    shard_size: int = 256,
+    size: int = 128,
+    skewed: bool = False,
 ) -> Dataset:
     """Write scenes `first` … `first + count - 1` of a split as aligned shards of all four tables.
 
@@ -41,13 +48,15 @@ def write_truth_dataset(
 
     Args:
         size: side of the pictures in pixels.
+        skewed: see `make_scene`.
 
     Raises:
         DatasetError: the folder holds tables of another configuration.
     """
     dataset = Dataset(root)
     settings = {"split": split, "count": count, "first": first, "shard_size": shard_size}
-    lineage = Lineage(stage="truth", settings={**settings, "size": size, "negatives": NEGATIVES})
+    settings |= {"size": size, "negatives": NEGATIVES, **({"skewed": True} if skewed else {})}
+    lineage = Lineage(stage="truth", settings=settings)
     for table in FLOW:
         dataset.claim(table, lineage)
     done = set(dataset.shards(Table.NEGATIVES))
@@ -55,7 +64,7 @@ def write_truth_dataset(
         if shard in done:
             continue
         stop = min(start + shard_size, first + count)
-        scenes = [make_scene(split, index) for index in range(start, stop)]
+        scenes = [make_scene(split, index, skewed=skewed) for index in range(start, stop)]
         images = [_image(scene, size) for scene in scenes]
         pairs = list(zip(scenes, images, strict=True))
         captions = [_captions(scene, image.image_id) for scene, image in pairs]
