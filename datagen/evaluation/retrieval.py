@@ -1,13 +1,15 @@
 """Retrieval both ways: R@1, R@5, R@10 of images and captions.
 
 An image may have several captions; it is found by any of them. Ties count against unless the caller
-chooses otherwise; published evaluators leave them to the order of a sort.
+chooses otherwise; published evaluators leave them to the order of a sort. Embeddings lie on disk,
+and are compared in tiles: memory does not grow with what is compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -17,14 +19,18 @@ from PIL import Image
 from datagen.evaluation.benchmark import Choices, Outcome, Source
 from datagen.evaluation.encoder import Embeddings, Encoder
 from datagen.evaluation.items import EvaluationError, Picture, Skipped
-from datagen.evaluation.metrics import RankTies, ranks
+from datagen.evaluation.ranks import RankTies, ranks
 from datagen.evaluation.result import Result
 from datagen.evaluation.retrieval_rows import rows_of_images, rows_of_texts
+from datagen.evaluation.rows_on_disk import RowsOnDisk
 from datagen.evaluation.statistics import bootstrap_interval
 from datagen.images.decode import ImageError, decode
 
 KS = (1, 5, 10)
 BATCH = 64
+_TEXTS = 32_768  # encoded at a time
+LISTED_PAIRS = 10_000_000_000
+"""Above so many pairs of an image and a text, the items are not listed one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +63,7 @@ def run_pictures(
     long = captions == "long"
     found = ((p.image_id, p.image, (p.long if long else p.short,)) for p in pictures)
     chosen = (picture for picture in found if picture[2][0])
-    try:
-        return measure(encoder, chosen, name=f"retrieval_{captions}", long=long)
-    except EvaluationError:
-        raise EvaluationError(f"No picture has a {captions} caption.") from None
+    return measure(encoder, chosen, name=f"retrieval_{captions}", long=long)
 
 
 def run_files(
@@ -110,30 +113,23 @@ def measure(
     Raises:
         EvaluationError: there is nothing with a caption.
     """
-    images: list[Embeddings] = []
+    images = RowsOnDisk()
     ids: list[str] = []
     texts: list[str] = []
     owner: list[int] = []
-    group: list[Image.Image] = []
-    for place, (image_id, image, captions) in enumerate(pictures):
-        ids.append(image_id)
-        group.append(image)
-        texts += captions
-        owner += [place] * len(captions)
-        if len(group) == BATCH:
-            images.append(encoder.encode_images(group, [()] * len(group))[0])
-            group = []
-    if group:
-        images.append(encoder.encode_images(group, [()] * len(group))[0])
+    waiting = iter(pictures)
+    while group := list(islice(waiting, BATCH)):
+        for image_id, _, captions in group:
+            owner += [len(ids)] * len(captions)
+            ids.append(image_id)
+            texts += captions
+        images.append(encoder.encode_images([image for _, image, _ in group], [()] * len(group))[0])
     if not texts:
         raise EvaluationError(f"The benchmark {name} has no picture with a caption.")
-    of_images = np.concatenate(images)
-    of_texts = encoder.encode_texts(texts, long=long)
+    of_images, of_texts = images.array(), _encoded(encoder, texts, long=long)
     image_of_image, image_of_text = np.arange(len(of_images)), np.array(owner)
-    before = {
-        "i2t": ranks(of_images, of_texts, image_of_image, image_of_text, ties=ties),
-        "t2i": ranks(of_texts, of_images, image_of_text, image_of_image, ties=ties),
-    }
+    both = ranks(of_images, of_texts, image_of_image, image_of_text, ties=ties)
+    before = dict(zip(("i2t", "t2i"), both, strict=True))
     owners = {"i2t": image_of_image, "t2i": image_of_text}
     sizes = {"i2t": len(of_texts) / len(of_images), "t2i": 1.0}
     results = []
@@ -154,10 +150,26 @@ def measure(
                     settings={"ties": ties, "text_positions": "long" if long else "short"},
                 )
             )
-    given = (of_images, of_texts, image_of_text, ids, texts)
-    items = rows_of_images(name, *given, before["i2t"])
-    items += rows_of_texts(name, *given, before["t2i"])
+    items = []
+    if len(of_images) * len(of_texts) <= LISTED_PAIRS:
+        given = (of_images, of_texts, image_of_text, ids, texts)
+        items = rows_of_images(name, *given, before["i2t"])
+        items += rows_of_texts(name, *given, before["t2i"])
     return Outcome(results=results, items=items)
+
+
+def _encoded(encoder: Encoder, texts: Sequence[str], *, long: bool) -> Embeddings:
+    """(n, E) of n texts, memory-mapped; each different text is encoded once."""
+    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    unique, found = list(places), RowsOnDisk()
+    for start in range(0, len(unique), _TEXTS):
+        found.append(encoder.encode_texts(unique[start : start + _TEXTS], long=long))
+    if len(unique) == len(texts):
+        return found.array()
+    rows, repeated = found.array(), RowsOnDisk()
+    for start in range(0, len(texts), _TEXTS):
+        repeated.append(rows[[places[text] for text in texts[start : start + _TEXTS]]])
+    return repeated.array()
 
 
 def _opened(

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datagen.evaluation.encoder import Embeddings
-from datagen.evaluation.item_rows import ItemRow, nearest_others
-
-TILE = 1024
+from datagen.evaluation.item_rows import ItemRow
+from datagen.evaluation.nearest import nearest
 
 
 def rows_of_images(
@@ -32,27 +31,23 @@ def rows_of_images(
         names, captions: of the pictures and captions.
         ranks: (I,) how many captions of others stand before a picture's own.
     """
+    found = nearest(images, texts, np.arange(len(images)), owner)
     rows = []
-    for start in range(0, len(images), TILE):
-        place = np.arange(start, min(start + TILE, len(images)))
-        scores = images[place] @ texts.T
-        own = place[:, None] == owner[None, :]
-        best = np.where(own, scores, -np.inf).argmax(1)
-        others = nearest_others(scores, own)
-        for row, image in enumerate(place):
-            wrong = others[row][others[row] >= 0]
-            rows.append(
-                ItemRow(
-                    benchmark=benchmark,
-                    task="i2t",
-                    image_id=names[image],
-                    positive=captions[best[row]],
-                    negatives=[captions[i] for i in wrong],
-                    scores=scores[row, [best[row], *wrong]].tolist(),
-                    credit=float(ranks[image] == 0),
-                    rank=int(ranks[image]),
-                )
+    for image, (best, others) in enumerate(zip(found.own.tolist(), found.others, strict=True)):
+        wrong = others[others >= 0].tolist()
+        scores = [found.own_scores[image], *found.other_scores[image, : len(wrong)]]
+        rows.append(
+            ItemRow(
+                benchmark=benchmark,
+                task="i2t",
+                image_id=names[image],
+                positive=captions[best],
+                negatives=[captions[i] for i in wrong],
+                scores=[float(score) for score in scores],
+                credit=float(ranks[image] == 0),
+                rank=int(ranks[image]),
             )
+        )
     return rows
 
 
@@ -69,24 +64,21 @@ def rows_of_texts(
 
     Args: see `rows_of_images`; `ranks` are (T,), of the captions.
     """
+    found = nearest(texts, images, owner, np.arange(len(images)))
     rows = []
-    for start in range(0, len(texts), TILE):
-        place = np.arange(start, min(start + TILE, len(texts)))
-        scores = texts[place] @ images.T
-        own = owner[place][:, None] == np.arange(len(images))[None, :]
-        others = nearest_others(scores, own)
-        for row, text in enumerate(place):
-            wrong = others[row][others[row] >= 0]
-            rows.append(
-                ItemRow(
-                    benchmark=benchmark,
-                    task="t2i",
-                    image_id=names[owner[text]],
-                    positive=captions[text],
-                    negatives=[names[i] for i in wrong],
-                    scores=scores[row, [owner[text], *wrong]].tolist(),
-                    credit=float(ranks[text] == 0),
-                    rank=int(ranks[text]),
-                )
+    for text, (image, others) in enumerate(zip(owner.tolist(), found.others, strict=True)):
+        wrong = others[others >= 0].tolist()
+        scores = [found.own_scores[text], *found.other_scores[text, : len(wrong)]]
+        rows.append(
+            ItemRow(
+                benchmark=benchmark,
+                task="t2i",
+                image_id=names[image],
+                positive=captions[text],
+                negatives=[names[i] for i in wrong],
+                scores=[float(score) for score in scores],
+                credit=float(ranks[text] == 0),
+                rank=int(ranks[text]),
             )
+        )
     return rows

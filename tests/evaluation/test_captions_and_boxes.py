@@ -2,13 +2,11 @@
 
 import json
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from datagen.evaluation.benchmark import Choices, Source, find
 from datagen.evaluation.items import EvaluationError
-from datagen.evaluation.metrics import ranks
 from tests.evaluation.words import WORDS, BagOfWords
 
 COLOURS = ["red", "blue", "green"]
@@ -96,30 +94,6 @@ def test_another_file_is_refused(tmp_path, images, name):
         find(name).run(BagOfWords(), source, Choices())
     with pytest.raises(EvaluationError, match="needs --annotations"):
         find(name).run(BagOfWords(), Source(), Choices())
-
-
-def slow_ranks(queries, gallery, own_q, own_g, ties):
-    found = []
-    for query, owner in zip(queries, own_q, strict=True):
-        scores = gallery @ query
-        own = [s for s, o in zip(scores, own_g, strict=True) if o == owner]
-        others = [s for s, o in zip(scores, own_g, strict=True) if o != owner]
-        if not own:
-            found.append(len(gallery))
-            continue
-        found.append(sum(s >= max(own) if ties == "wrong" else s > max(own) for s in others))
-    return found
-
-
-@pytest.mark.parametrize("ties", ["wrong", "correct"])
-@pytest.mark.parametrize("tile", [3, 7, 1000])
-def test_ranks_in_tiles_equal_the_slow_form_with_ties_as_stated(ties, tile):
-    random = np.random.default_rng(tile)
-    gallery = random.integers(-2, 3, (50, 2)).astype(np.float32)  # small numbers: many ties
-    queries = random.integers(-2, 3, (20, 2)).astype(np.float32)
-    own_q, own_g = random.permutation(20), random.integers(0, 18, 50)  # 18, 19 have none
-    found = ranks(queries, gallery, own_q, own_g, ties=ties, tile=tile)
-    assert found.tolist() == slow_ranks(queries, gallery, own_q, own_g, ties)
 
 
 def test_shared_ties_are_refused_for_ranks(tmp_path, images):
