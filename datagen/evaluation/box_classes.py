@@ -17,12 +17,14 @@ import numpy as np
 from PIL import Image
 
 from datagen.dataset.rows import Box
-from datagen.evaluation.annotation_files import parsed, read_json
+from datagen.evaluation.annotation_files import parsed
 from datagen.evaluation.benchmark import Choices, Outcome, Source
 from datagen.evaluation.classification import class_embeddings, rows_of_classes, top_k_results
+from datagen.evaluation.coco_files import CocoFile, file_name, read_coco
 from datagen.evaluation.encoder import Encoder
 from datagen.evaluation.item_rows import ItemRow
 from datagen.evaluation.items import EvaluationError, Skipped
+from datagen.evaluation.misfit import misfit
 from datagen.images.decode import ImageError, decode
 
 BATCH = 64
@@ -44,9 +46,9 @@ def run_boxes(encoder: Encoder, source: Source, choices: Choices, name: str) -> 
     Raises:
         EvaluationError: the file is not of COCO's format, or too many boxes are not usable.
     """
-    content: dict[str, Any] = parsed(source, name, _read)
-    numbers = {category["id"]: i for i, category in enumerate(content["categories"])}
-    names = [category["name"].replace("_", " ") for category in content["categories"]]
+    content = parsed(source, name, read_coco)
+    numbers = {category["id"]: i for i, category in enumerate(content.categories)}
+    names = list(content.class_names().values())
     long = bool(choices.long_text)
     classes = class_embeddings(encoder, names, long=long)
     skipped = Skipped(limit=source.max_skipped)
@@ -70,39 +72,36 @@ def run_boxes(encoder: Encoder, source: Source, choices: Choices, name: str) -> 
     return Outcome(results=results, items=rows, skipped=skipped.reasons)
 
 
-def _read(source: Source) -> dict[str, Any]:
-    content = read_json(source.annotations)
-    boxes: dict[int, list[dict]] = defaultdict(list)
-    known = {category["id"] for category in content["categories"]}
-    for annotation in content["annotations"]:
-        if annotation["category_id"] not in known:
-            raise KeyError(f"category {annotation['category_id']}")
-        boxes[annotation["image_id"]].append(annotation)
-    return {"images": content["images"], "categories": content["categories"], "boxes": boxes}
-
-
 def _opened(
-    content: dict[str, Any], folder: Path, numbers: dict[int, int], skipped: Skipped
+    content: CocoFile, folder: Path, numbers: dict[int, int], skipped: Skipped
 ) -> Iterator[_Opened]:
-    total = sum(map(len, content["boxes"].values()))
-    for image in content["images"]:
-        found = content["boxes"].get(image["id"], [])
-        if not found:
+    by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for annotation in content.truth["annotations"]:
+        by_image[annotation["image_id"]].append(annotation)
+    total = len(content.truth["annotations"])
+    images = [image for image in content.images if by_image[image["id"]]]
+    for image in images:  # before anything is encoded
+        path = folder / file_name(image)
+        if not path.is_file():
+            skipped.add(f"there is no image {path}", len(by_image[image["id"]]), total)
+    for image in images:
+        path = folder / file_name(image)
+        if not path.is_file():
             continue
-        file = image.get("file_name") or "/".join(image["coco_url"].split("/")[-2:])
-        path = folder / file
         try:
             picture = decode(path.read_bytes())
         except (OSError, ImageError) as error:
-            skipped.add(f"cannot read the image {path}: {error}", len(found), total)
+            count = len(by_image[image["id"]])
+            skipped.add(f"cannot read the image {path}: {error}", count, total)
             continue
         boxes, labels = [], []
-        for annotation in found:
+        for annotation in by_image[image["id"]]:
             x, y, w, h = annotation["bbox"]
-            if w <= 0 or h <= 0:
-                skipped.add(f"annotation {annotation['id']} has an empty box", 1, total)
+            corners = (x, y, x + w, y + h)
+            if problem := misfit(corners, (image.get("width"), image.get("height")), picture.size):
+                skipped.add(f"annotation {annotation['id']}: {problem}", 1, total)
                 continue
             width, height = picture.size
             boxes.append((x / width, y / height, (x + w) / width, (y + h) / height))
             labels.append(numbers[annotation["category_id"]])
-        yield _Opened(picture, boxes, labels, file)
+        yield _Opened(picture, boxes, labels, file_name(image))

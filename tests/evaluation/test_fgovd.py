@@ -138,3 +138,37 @@ def test_choices_are_put_over_the_benchmarks_own():
 
 def test_skipping_nothing_is_never_too_much():
     assert Skipped().reasons == []
+
+
+def test_the_file_of_its_authors_gives_the_same_items_as_the_lines(files):
+    source = files({}, {"img_path": "blue.png", "bbox": [10, 5, 20, 10]}, {})
+    lines, _ = run(source)
+    phrases = ["red mug", "blue mug", "green mug"]
+    content = {
+        "images": [
+            {"id": 7, "file_name": "red.png", "width": 40, "height": 20},
+            {"id": 8, "file_name": "blue.png", "width": 40, "height": 20},
+        ],
+        "categories": [{"id": 11 + i, "name": phrase} for i, phrase in enumerate(phrases)],
+        "annotations": [
+            {"id": i, "image_id": image, "bbox": bbox, "category_id": 11,
+             "neg_category_ids": [12, 13]}
+            for i, (image, bbox) in enumerate(
+                [(7, [0, 0, 20, 10]), (8, [10, 5, 20, 10]), (7, [0, 0, 20, 10])]
+            )
+        ],
+    }  # fmt: skip
+    path = Path(source.annotations).with_name("2_attributes.json")
+    path.write_text(json.dumps(content))
+    official, _ = run(replace(source, annotations=str(path)))
+    assert official.results[0].benchmark == "fgovd_medium"
+    assert official.results[0].value == lines.results[0].value
+
+    def told(outcome):
+        return [(row.positive, row.negatives, row.box, row.scores) for row in outcome.items]
+
+    assert told(official) == told(lines)
+    del content["annotations"][1]["neg_category_ids"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(EvaluationError, match=r"layout of FG-OVD.*neg_category_ids"):
+        run(replace(source, annotations=str(path)))
