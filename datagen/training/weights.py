@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,6 +18,7 @@ from transformers.utils import cached_file
 from datagen.engines.errors import ModelNotFoundError
 from datagen.training.config import ModelConfig
 from datagen.training.model import FGCLIP
+from datagen.training.processor import save_processor
 
 _ADDED = (
     "text_model.embeddings.position_embedding_ori.weight",
@@ -25,6 +27,8 @@ _ADDED = (
     "logit_scale_finegraind",
     "logit_scale_hardneg",
 )
+# Of a config.json, what is said of its own files: weights are float32 here, code does not come along
+_OF_FILES = ("auto_map", "dtype", "torch_dtype")
 
 
 def new_model(sizes: ModelConfig, vocabulary: int, start_id: int, end_id: int) -> FGCLIP:
@@ -113,10 +117,10 @@ def _layers(state: Mapping[str, Tensor], tower: str) -> int:
 
 
 def save_model(model: FGCLIP, folder: str | Path, *, plain: bool = False) -> None:
-    """Write `config.json` and `model.safetensors` with FG-CLIP's parameter names.
+    """Write `config.json`, `preprocessor_config.json` and `model.safetensors`.
 
-    The published code loads the folder, and so does transformers' `CLIPModel`, which leaves out
-    what FG-CLIP adds.
+    Parameters have FG-CLIP's names: the published code loads the folder, and so does transformers'
+    `CLIPModel`, which leaves out what FG-CLIP adds.
 
     Args:
         plain: leave it out here: a checkpoint of CLIP.
@@ -131,6 +135,7 @@ def save_model(model: FGCLIP, folder: str | Path, *, plain: bool = False) -> Non
         if not (plain and name in _ADDED)
     }
     save_file(state, path / "model.safetensors", metadata={"format": "pt"})
+    save_processor(path, model.image_size)
 
 
 def load_model(name: str | Path) -> FGCLIP:
@@ -146,7 +151,7 @@ def load_model(name: str | Path) -> FGCLIP:
     if "text_config" not in settings or "vision_config" not in settings:
         kind = settings.get("model_type", "of no known type")
         raise ModelNotFoundError(f"The model {name} is no CLIP: its config.json says {kind}.")
-    model = FGCLIP(CLIPConfig(**settings))
+    model = FGCLIP(CLIPConfig(**_kept(settings)))
     if model.image_size % model.patch_size:
         raise ModelNotFoundError(
             f"The model {name} does not fit its own images: their side of {model.image_size} "
@@ -156,10 +161,24 @@ def load_model(name: str | Path) -> FGCLIP:
     return model
 
 
+def _kept(settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _kept(value) if isinstance(value, dict) else value
+        for name, value in settings.items()
+        if name not in _OF_FILES
+    }
+
+
 def _fill(model: FGCLIP, state: dict[str, Tensor], name: str) -> None:
     state = {key: value for key, value in state.items() if not key.endswith("position_ids")}
     added = [key for key in _ADDED if key not in state]
-    missing, unexpected = model.load_state_dict(state, strict=False)
+    try:
+        missing, unexpected = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # torch lists the shapes that differ, one a line
+        _, first, *_ = str(error).splitlines()
+        raise ModelNotFoundError(
+            f"The weights of {name} do not fit its config.json: {first.strip()}"
+        ) from None
     wrong = sorted((set(missing) - set(added)) | set(unexpected))
     if wrong:
         raise ModelNotFoundError(

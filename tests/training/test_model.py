@@ -1,12 +1,16 @@
+import json
 import math
 
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional
-from transformers import CLIPModel
+from transformers import CLIPImageProcessorPil, CLIPModel
 
 from datagen.engines.errors import ModelNotFoundError
+from datagen.training.batch import normalised
 from datagen.training.config import ModelConfig
+from datagen.training.data import resized
 from datagen.training.model import long_positions, stretch_positions
 from datagen.training.roi import roi_means, roi_weights, touched_patches
 from datagen.training.tree import build_tree
@@ -116,6 +120,39 @@ def test_a_saved_model_comes_back_bit_for_bit(model, tmp_path):
     assert all(torch.equal(value, again[name]) for name, value in model.state_dict().items())
 
 
+def test_a_half_precision_checkpoint_with_code_of_its_own_becomes_a_plain_one_in_float32(
+    model, tmp_path
+):
+    save_model(model, tmp_path / "first")
+    settings = json.loads((tmp_path / "first" / "config.json").read_text())
+    settings |= {"torch_dtype": "bfloat16", "auto_map": {"AutoModel": "theirs.FGCLIPModel"}}
+    settings["text_config"]["dtype"] = "bfloat16"
+    half = tmp_path / "half"
+    half.mkdir()
+    (half / "config.json").write_text(json.dumps(settings))
+    state = {name: value.bfloat16() for name, value in model.state_dict().items()}
+    torch.save(state, half / "pytorch_model.bin")
+    loaded = load_model(half)
+    save_model(loaded, tmp_path / "again")
+    assert "theirs" not in (tmp_path / "again" / "config.json").read_text()
+    clip = CLIPModel.from_pretrained(tmp_path / "again").eval()
+    assert clip.dtype == loaded.logit_scale.dtype == torch.float32
+    pixels = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        images, _ = loaded.encode_images(pixels, *NO_BOXES)
+        theirs = functional.normalize(clip.get_image_features(pixels).pooler_output, dim=-1)
+    torch.testing.assert_close(images, theirs)
+
+
+def test_transformers_prepares_pictures_for_a_saved_model_as_training_does(model, tmp_path):
+    save_model(model, tmp_path)
+    noise = torch.randint(255, (70, 90, 3), generator=torch.Generator().manual_seed(0))
+    picture = Image.fromarray(noise.to(torch.uint8).numpy())
+    theirs = CLIPImageProcessorPil.from_pretrained(tmp_path)(picture, return_tensors="pt")
+    ours = normalised(torch.tensor(resized(picture, 64)).permute(2, 0, 1)[None])
+    torch.testing.assert_close(theirs["pixel_values"], ours)
+
+
 def test_region_features_are_the_last_block_without_attention_then_roi_align(model):
     pixels = torch.randn(2, 3, 64, 64)
     boxes = torch.tensor([[0.1, 0.1, 0.65, 0.9], [0.0, 0.0, 1.0, 1.0], [0.5, 0.2, 0.7, 0.3]])
@@ -181,4 +218,12 @@ def test_damaged_weights_are_refused(model, tmp_path):
     save_model(model, tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(ModelNotFoundError, match="damaged"):
+        load_model(tmp_path)
+
+
+def test_weights_of_other_sizes_than_the_configuration_are_refused(model, tmp_path):
+    save_model(model, tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(path.read_text().replace('"intermediate_size": 128', '"intermediate_size": 96'))
+    with pytest.raises(ModelNotFoundError, match=r"do not fit its config.json: size mismatch"):
         load_model(tmp_path)
