@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Protocol as Interface
 from typing import cast
 
+from datagen.evaluation.detection_choices import DetectionChoices
 from datagen.evaluation.encoder import Encoder
 from datagen.evaluation.item_rows import ItemRow
 from datagen.evaluation.items import EvaluationError
@@ -19,6 +20,8 @@ NAMES = (
     "fgovd",
     "coco_boxes",
     "lvis_boxes",
+    "coco_detection",
+    "lvis_detection",
     "coco_captions",
     "flickr30k",
     "sharegpt4v",
@@ -40,6 +43,7 @@ class Source:
     annotations: str = ""
     images: str = ""
     data: str = ""
+    proposals: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     max_skipped: float = 0.01
 
@@ -52,6 +56,7 @@ class Choices:
     duplicates: Duplicates | None = None
     fewer_negatives: Fewer | None = None
     long_text: bool | None = None
+    detection: DetectionChoices = field(default_factory=DetectionChoices)
     controls: bool = True
     """Compute the text-only controls too."""
 

@@ -30,6 +30,17 @@ class CocoFile:
             found[annotation["image_id"]].add(annotation["category_id"])
         return found
 
+    @cached_property
+    def _objects_by_image(self) -> dict[int, list[dict[str, Any]]]:
+        found: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in self.images}
+        for annotation in self.objects:
+            found[annotation["image_id"]].append(annotation)
+        return found
+
+    def objects_of(self, image_id: int) -> list[dict[str, Any]]:
+        """The objects of a picture."""
+        return self._objects_by_image[image_id]
+
     def class_names(self) -> dict[int, str]:
         """Names by id, with spaces for underscores."""
         return {kind["id"]: kind["name"].replace("_", " ") for kind in self.categories}
@@ -64,7 +75,7 @@ def read_coco(source: Source) -> CocoFile:
             raise KeyError(f"image {annotation['image_id']}")
         if annotation["category_id"] not in classes:
             raise KeyError(f"category {annotation['category_id']}")
-        _, _, _, _ = annotation["bbox"]
+        _, (_, _, _, _) = annotation["id"], annotation["bbox"]
     objects = [found for found in content["annotations"] if not found.get("iscrowd")]
     return CocoFile(content, content["images"], content["categories"], objects)
 
