@@ -13,6 +13,7 @@ from datagen.dataset import Vote
 from datagen.dataset.rows import Box
 from datagen.engines.chat import ChatEngine, ChatRequest, Sampling, Structure
 from datagen.engines.config import EngineConfig
+from datagen.engines.errors import RequestError
 from datagen.engines.open import check_engine, open_engine
 from datagen.engines.prompts import Prompt, load_prompt
 from datagen.negatives.verify import Question
@@ -61,7 +62,11 @@ class LmmVerifier:
         self._system, _, self._question = prompt.text.rpartition("\n")
 
     async def votes(self, question: Question) -> list[Vote]:
-        """See `Verifier.votes`; the score is 1 for yes and 0 for no."""
+        """See `Verifier.votes`; the score is 1 for yes and 0 for no.
+
+        Raises:
+            RequestError: the engine refused, or answered neither yes nor no.
+        """
         assert question.image is not None
         picture = crop(question.image, question.box, self._context)
         answers = await asyncio.gather(
@@ -86,7 +91,13 @@ class LmmVerifier:
                 ),
             )
         )
-        return reply.text.strip()
+        answer = reply.text.strip()
+        if answer not in (YES, NO):
+            raise RequestError(
+                f"The LMM answered {answer!r} to whether it is {phrase!r}: it does not follow "
+                "structures, so its yes or no cannot be told."
+            )
+        return answer
 
     async def close(self) -> None:
         """See `Verifier.close`."""

@@ -1,5 +1,5 @@
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from PIL import Image
 
 from datagen.dataset import Negative
 from datagen.engines.chat import ChatReply
+from datagen.engines.errors import RequestError
 from datagen.engines.prompts import load_prompt
 from datagen.negatives.lexicon import load_lexicon
 from datagen.negatives.slots import Slot
@@ -111,6 +112,16 @@ def test_the_lmm_is_shown_the_box_and_can_say_yes_or_no_only():
     assert [n.votes[0].is_true for n in found] == [True, False]
     assert {request.structure.choice for request in engine.requests} == {("yes", "no")}
     assert {request.image.size for request in engine.requests} == {(50, 40)}
+
+
+def test_an_lmm_that_says_neither_yes_nor_no_is_not_believed():
+    class Chats(AnswersTruly):
+        async def chat(self, request):
+            return replace(await super().chat(request), text="Certainly!")
+
+    prompt = load_prompt("prompts/negatives_verify.md")
+    with pytest.raises(RequestError, match="Certainly"):
+        votes_of(lambda: LmmVerifier(Chats(), prompt), question())
 
 
 def test_what_is_shown_stays_inside_the_picture():
