@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from datagen import __version__
+from datagen.version import code_version
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
@@ -27,7 +27,7 @@ class Lineage:
 
     stage: str
     settings: dict[str, Any]
-    code_version: str = field(default=__version__)
+    code_version: str = field(default_factory=code_version)
 
     @property
     def fingerprint(self) -> str:
