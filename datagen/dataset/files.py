@@ -25,7 +25,7 @@ class DatasetError(UserError):
 
 
 class StorageError(DatasetError):
-    """The disk or object store refused a write, whatever is in it."""
+    """The disk or object store cannot be read or written, whatever is in it."""
 
 
 class Files:
@@ -45,20 +45,33 @@ class Files:
         return f"{self.root.rstrip('/')}/{name}"
 
     def names(self, folder: str) -> Iterator[str]:
-        """Names of the files in a folder, in no order; none if there is no such folder."""
-        if self.local:  # a folder may hold millions: no object for each
-            try:
+        """Names of the files in a folder, in no order; none if there is no such folder.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        try:
+            if self.local:  # a folder may hold millions: no object for each
                 with os.scandir(f"{self._path}/{folder}") as entries:
                     yield from (entry.name for entry in entries)
-            except FileNotFoundError:
-                return
-        else:
-            selector = fs.FileSelector(f"{self._path}/{folder}", allow_not_found=True)
-            yield from (info.base_name for info in self._fs.get_file_info(selector))
+            else:
+                selector = fs.FileSelector(f"{self._path}/{folder}", allow_not_found=True)
+                yield from (info.base_name for info in self._fs.get_file_info(selector))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageError(_sentence(self.path(folder), error, "read")) from error
 
     def exists(self, name: str) -> bool:
-        """Whether the file is there."""
-        return self._fs.get_file_info(f"{self._path}/{name}").type == fs.FileType.File
+        """Whether the file is there.
+
+        Raises:
+            StorageError: nobody can tell.
+        """
+        try:
+            return self._fs.get_file_info(f"{self._path}/{name}").type == fs.FileType.File
+        except OSError as error:
+            raise StorageError(_sentence(self.path(name), error, "read")) from error
 
     def open(self, name: str) -> pa.NativeFile:
         """Open for reading at any place.
@@ -69,12 +82,18 @@ class Files:
         return self._fs.open_input_file(f"{self._path}/{name}")
 
     def read(self, name: str) -> bytes | None:
-        """All of a small file; None if it is not there."""
+        """All of a small file; None if it is not there.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
         try:
             with self._fs.open_input_stream(f"{self._path}/{name}") as stream:
                 return stream.read()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise StorageError(_sentence(self.path(name), error, "read")) from error
 
     def write(self, name: str, fill: Callable[[IO[bytes]], Any]) -> None:
         """Write a file that appears whole or not at all, and replaces one of its name.
@@ -103,9 +122,18 @@ class Files:
             raise StorageError(_sentence(self.path(name), error)) from error
 
     def remove(self, name: str) -> None:
-        """Delete a file if it is there."""
+        """Delete a file if it is there.
+
+        Raises:
+            StorageError: it is there and stays.
+        """
         if self.exists(name):
-            self._fs.delete_file(f"{self._path}/{name}")
+            try:
+                self._fs.delete_file(f"{self._path}/{name}")
+            except FileNotFoundError:
+                return  # another was quicker
+            except OSError as error:
+                raise StorageError(_sentence(self.path(name), error)) from error
 
     def sweep(self, folder: str) -> None:
         """Delete what writers that are gone left in a folder under temporary names."""
@@ -135,13 +163,14 @@ def _replace(path: Path, fill: Callable[[IO[bytes]], Any]) -> None:
         raise
 
 
-def _sentence(path: str, error: OSError) -> str:
+def _sentence(path: str, error: OSError, do: str = "write") -> str:
     again = "then run the same command again: what is committed stays."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"No space left for {path}: free some, {again}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{path} cannot be written ({error.strerror}): allow it or choose another folder."
-    return f"Cannot write {path} ({error}): mend that, {again}"
+        done = "read" if do == "read" else "written"
+        return f"{path} cannot be {done} ({error.strerror}): allow it or choose another folder."
+    return f"Cannot {do} {path} ({error}): mend that, {again}"
 
 
 def open_filesystem(root: str) -> tuple[fs.FileSystem, str]:

@@ -116,9 +116,14 @@ class Dataset:
         """What the shard says of itself: `schema_version`, `lineage`, `rows_in`, `dead_letters`.
 
         `rows` is the number of its rows.
+
+        Raises:
+            DatasetError: it has a newer schema.
         """
-        with self.files.open(f"{table}/{shard_name(shard)}") as file:
+        name = f"{table}/{shard_name(shard)}"
+        with self.files.open(name) as file:
             parquet = pq.ParquetFile(file)
+            _check_version(parquet.schema_arrow, self.files.path(name))
             raw = parquet.schema_arrow.metadata or {}
             return {**json.loads(raw.get(b"datagen", b"{}")), "rows": parquet.metadata.num_rows}
 

@@ -22,6 +22,7 @@ from datagen.dataset import (
 )
 from datagen.dataset.files import StorageError
 from datagen.dataset.lineage import Lineage
+from datagen.version import code_version
 
 LINEAGE = Lineage(stage="negatives", settings={"engine": {"model": "tiny"}, "per_region": 10})
 
@@ -92,6 +93,17 @@ def test_every_column_is_described_and_the_version_travels_with_the_file(tmp_pat
     assert about["schema_version"] == SCHEMA_VERSION
     assert about["lineage"]["settings"]["engine"]["model"] == "tiny"
     assert about["lineage"]["fingerprint"] == LINEAGE.fingerprint
+    assert about["lineage"]["code_version"] == code_version()
+
+
+def test_the_code_version_changes_with_the_code(tmp_path, monkeypatch):
+    for name, text in {"version.py": "", "a.py": "x = 1"}.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr("datagen.version.__file__", str(tmp_path / "version.py"))
+    before = code_version.__wrapped__()
+    assert before == code_version.__wrapped__() and before.startswith("0.")
+    (tmp_path / "a.py").write_text("x = 2")
+    assert code_version.__wrapped__() != before
 
 
 def test_dead_letters_lie_beside_the_shard_and_go_when_it_is_mended(tmp_path):
@@ -146,6 +158,8 @@ def test_a_shard_from_the_future_and_a_broken_one_are_told_apart(tmp_path):
     (folder / "part-000001.parquet").write_bytes(b"not parquet")
     with pytest.raises(DatasetError, match="schema version 99"):
         list(dataset.read_rows(Table.NEGATIVES, 0))
+    with pytest.raises(DatasetError, match="schema version 99"):
+        dataset.counts(Table.NEGATIVES, [0])  # what a run does with shards that are there
     with pytest.raises(DatasetError, match="Cannot read shard"):
         list(dataset.read_rows(Table.NEGATIVES, 1))
 
@@ -179,6 +193,26 @@ def test_a_write_that_fails_says_why_and_leaves_nothing(tmp_path, monkeypatch, c
     with pytest.raises(StorageError, match=words):
         dataset.commit(Table.CAPTIONS, 0, [], lineage=LINEAGE, rows_in=0)
     assert sorted((tmp_path / "captions").iterdir()) == before
+
+
+def test_a_folder_that_the_kernel_lets_nobody_write_to():
+    dataset = Dataset("/sys/dataset")  # not even root may make it
+    with pytest.raises(StorageError, match=r"/sys/dataset/negatives/run.json cannot be written"):
+        dataset.claim(Table.NEGATIVES, LINEAGE)
+
+
+def test_a_file_where_a_folder_should_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"Cannot (read|write) .*Not a directory"):
+        Dataset(str(tmp_path / "file")).claim(Table.NEGATIVES, LINEAGE)
+
+
+def test_a_store_that_does_not_answer(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    how = "?endpoint_override=127.0.0.1:9&scheme=http&region=us-east-1"
+    with pytest.raises(StorageError, match=r"Cannot read .*s3://bucket/data"):
+        Dataset(f"s3://bucket/data{how}").claim(Table.NEGATIVES, LINEAGE)
 
 
 def test_what_a_dead_writer_left_is_swept_and_what_is_being_written_is_not(tmp_path):
