@@ -65,7 +65,7 @@ def write_sources(root: Path, count: int) -> dict[str, Path]:
 async def import_all(source: Path, data: Path) -> tuple[int, float]:
     """Rows and CPU seconds of reading, decoding and committing every shard, in this process."""
     dataset, stage = Dataset(str(data)), ImagesStage(ImportConfig(images=str(source)))
-    stage.check()
+    stage.check_source(dataset)
     stage.prepare(dataset)
     await stage.open()
     rows, started = 0, time.process_time()

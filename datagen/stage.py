@@ -58,6 +58,14 @@ class Stage(ABC, Generic[ItemT]):
             ModelNotFoundError: a model is not there; the run ends with this sentence.
         """
 
+    def check_source(self, dataset: Dataset) -> None:
+        """Look, on the driver and before anything is written, whether there is what `read` needs
+        from outside of the dataset.
+
+        Raises:
+            UserError: it is not there, and some of it is still to be read.
+        """
+
     def prepare(self, dataset: Dataset) -> None:
         """On the driver, after the claim and before `shards`: write down what `read` will need."""
 

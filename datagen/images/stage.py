@@ -80,12 +80,15 @@ class ImagesStage(Stage[RawImage]):
         settings = {k: v for k, v in asdict(self.config).items() if k != "import_actors"}
         return Lineage(stage=self.name, settings=settings)
 
-    def check(self) -> None:
-        """See `Stage.check`.
+    def check_source(self, dataset: Dataset) -> None:
+        """See `Stage.check_source`. A source of which all is imported may be gone.
 
         Raises:
             SourceError: nothing is there, or nothing in it is of a known kind.
         """
+        plan = load_plan(dataset.files)
+        if plan is not None and len(dataset.shards(self.output)) >= plan.shards:
+            return
         with self._reaching():
             self._open_source(self._kind())
 

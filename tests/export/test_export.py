@@ -47,7 +47,7 @@ def reimported(path, data) -> list:
 
     async def run() -> list:
         stage, target = ImagesStage(ImportConfig(images=str(path))), Dataset(str(data))
-        stage.check()
+        stage.check_source(target)
         stage.prepare(target)
         await stage.open()
         items = [i for k in stage.shards(target) for i in stage.read(target, k)]

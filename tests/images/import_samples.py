@@ -46,13 +46,18 @@ def local_ray() -> Iterator[None]:
         ray.shutdown()
 
 
+def look_for(images, data) -> None:
+    """What a run does before it writes anything."""
+    ImagesStage(ImportConfig(images=str(images))).check_source(Dataset(str(data)))
+
+
 class Imported:
     """What an import of every shard gives: rows and {uri: reason}, and which shard has which."""
 
     def __init__(self, data, images, **options) -> None:
         self.dataset = Dataset(str(data))
         stage = ImagesStage(ImportConfig(images=str(images), **options))
-        stage.check()
+        stage.check_source(self.dataset)
         stage.prepare(self.dataset)
         self.rows: list[ImageRow] = []
         self.refused: dict[str, str] = {}

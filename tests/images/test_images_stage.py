@@ -1,11 +1,12 @@
 """A source becomes aligned shards: every file is a row or a dead letter, and nothing is lost."""
 
+import shutil
 from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from import_samples import Imported, local_ray, png, tar_of
+from import_samples import Imported, local_ray, look_for, png, tar_of
 from PIL import Image
 
 from datagen.dataset import Dataset, Table
@@ -63,6 +64,12 @@ def test_a_folder_becomes_rows_and_dead_letters_and_is_mended(on_ray, folder, tm
     mended = run_stage(ImagesStage(ImportConfig(images=str(folder), shard_rows=2)), dataset, RUN)
     assert (mended.rows_in, mended.dead_letters, mended.rows_done) == (7, 2, 2)
     assert {row.image_id for row in rows(dataset)} == {row.image_id for row in found}
+
+    shutil.rmtree(folder)
+    assert run_stage(stage, dataset, RUN).rows_done == 0, "all is imported: it may be gone"
+    (tmp_path / "data" / "images" / "part-000000.parquet").unlink()
+    with pytest.raises(SourceError, match=f"There is no {folder}"):
+        run_stage(stage, dataset, RUN)
 
 
 def test_dead_letters_are_tried_again_alone(on_ray, tmp_path):
@@ -147,7 +154,7 @@ def test_a_source_with_nothing_in_it_is_one_clear_sentence(tmp_path, path, says)
     (tmp_path / "empty").mkdir()
     (tmp_path / "f.md").write_text("words")
     with pytest.raises(SourceError, match=says):
-        ImagesStage(ImportConfig(images=str(tmp_path / path))).check()
+        look_for(tmp_path / path, tmp_path / "data")
 
 
 def test_a_kind_that_holds_nothing_leaves_no_plan(tmp_path):
@@ -160,7 +167,7 @@ def test_a_kind_that_holds_nothing_leaves_no_plan(tmp_path):
 
 def test_a_key_in_a_url_is_refused(tmp_path):
     with pytest.raises(Exception, match="credentials by the environment") as error:
-        ImagesStage(ImportConfig(images="s3://AKIA:secret@bucket/x")).check()
+        look_for("s3://AKIA:secret@bucket/x", tmp_path / "data")
     assert "secret" not in str(error.value)
 
 

@@ -21,7 +21,7 @@ def peak():  # of this process alone, in KiB: ru_maxrss would begin with what it
     return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 
 stage, dataset = ImagesStage(ImportConfig(images=sys.argv[1])), Dataset(sys.argv[2])
-stage.check()
+stage.check_source(dataset)
 stage.prepare(dataset)
 before = peak()
 rows = sum(len(item.data) for shard in stage.shards(dataset) for item in stage.read(dataset, shard))

@@ -7,12 +7,14 @@ import uuid
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from import_samples import Imported, local_ray, png, tar_of
+from import_samples import Imported, local_ray, look_for, png, tar_of
 from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
 from datagen.dataset import Dataset, DatasetError, Table
+from datagen.demo.truth_tables import write_truth_dataset
 from datagen.export.base import export
+from datagen.export.finehard import FineHardExporter
 from datagen.export.huggingface import HuggingFaceExporter
 from datagen.export.webdataset import WebDatasetExporter
 from datagen.images.sources.base import SourceError
@@ -103,23 +105,23 @@ def test_an_endpoint_in_the_url(bucket, store, tmp_path, monkeypatch):
     assert [row.uri for row in file.rows] == [f"s3://{name}/in.parquet#0"]
 
 
-def test_what_is_not_there_is_one_sentence(bucket):
+def test_what_is_not_there_is_one_sentence(bucket, tmp_path):
     name, _ = bucket
     for path in (f"s3://{name}/absent", "s3://no-such-bucket-at-all/x"):
         with pytest.raises(SourceError, match=r"There is no|holds no images|Cannot reach"):
-            ImagesStage(ImportConfig(images=path)).check()
+            look_for(path, tmp_path / "data")
 
 
-def test_a_store_that_does_not_answer_is_one_sentence(store):
+def test_a_store_that_does_not_answer_is_one_sentence(store, tmp_path):
     how = "?endpoint_override=127.0.0.1:9&scheme=http&region=us-east-1"
     with pytest.raises(SourceError, match=r"Cannot (reach|read) s3://bucket/photos"):
-        ImagesStage(ImportConfig(images=f"s3://bucket/photos{how}")).check()
+        look_for(f"s3://bucket/photos{how}", tmp_path / "data")
 
 
-def test_an_unknown_option_or_scheme_is_one_sentence():
+def test_an_unknown_option_or_scheme_is_one_sentence(tmp_path):
     for url in ("s3://bucket/photos?endpoint=x", "nonsense://bucket/photos"):
         with pytest.raises(DatasetError, match="Cannot open"):
-            ImagesStage(ImportConfig(images=url)).check()
+            look_for(url, tmp_path / "data")
 
 
 def test_a_dataset_on_the_store(bucket, tmp_path, capfd):
@@ -144,6 +146,11 @@ def test_a_dataset_on_the_store(bucket, tmp_path, capfd):
         assert export(dataset, out, exporter).skipped == 2
         back = Imported(tmp_path / exporter.format, out)
         assert {row.bytes for row in back.rows} == {row.bytes for row in rows}
+    truth = write_truth_dataset(str(tmp_path / "truth"), "demo", 3, shard_size=2, size=64)
+    assert export(truth, f"s3://{name}/hard", FineHardExporter()).records == 3
+    back = Imported(tmp_path / "hard", f"s3://{name}/hard")
+    captions = {row.long for k in (0, 1) for row in truth.read_rows(Table.CAPTIONS, k)}
+    assert {row.source_caption for row in back.rows} == captions
     said = "".join(capfd.readouterr())
     for info in s3.get_file_info(fs.FileSelector(f"{name}/data", recursive=True)):
         if info.is_file:
