@@ -87,8 +87,8 @@ def estimate(summary: RunSummary, total: int | None, run: RunConfig) -> list[str
     if tokens:
         lines.append(
             f"tokens: about {usage.prompt_tokens * share:,.0f} of prompts "
-            f"({usage.cached_tokens / max(usage.prompt_tokens, 1):.0%} of them from the prefix "
-            f"cache) and {usage.output_tokens * share:,.0f} written"
+            f"({usage.cached_share:.0%} of them from the prefix cache) "
+            f"and {usage.output_tokens * share:,.0f} written"
         )
     cost = hours * run.price_per_actor_hour + tokens / 1e6 * run.price_per_million_tokens
     if cost:

@@ -62,6 +62,11 @@ class Usage:
     cached_tokens: int = 0
     output_tokens: int = 0
 
+    @property
+    def cached_share(self) -> float:
+        """Share of the prompts' tokens that came out of the prefix cache, 0..1; 0 of none."""
+        return self.cached_tokens / self.prompt_tokens if self.prompt_tokens else 0.0
+
     def add(self, reply: ChatReply) -> Usage:
         """This usage and one more reply."""
         return Usage(

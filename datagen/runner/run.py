@@ -92,10 +92,17 @@ class RunSummary:
 
     def line(self) -> str:
         """One line for people."""
-        return (
+        line = (
             f"{self.stage}: {self.rows_in:,} rows in = {self.rows_ok:,} done + "
             f"{self.dead_letters:,} dead letters; {self.rows_out:,} rows out in {self.shards} "
             f"shards ({self.shards_skipped} were there already), {self.seconds:.1f} s"
+        )
+        usage = self.usage
+        if not usage.requests:
+            return line
+        return (
+            f"{line}; {usage.requests:,} requests with {usage.prompt_tokens:,} tokens of prompts "
+            f"({usage.cached_share:.0%} from the prefix cache), {usage.output_tokens:,} written"
         )
 
 
@@ -123,6 +130,7 @@ def run_stage(
         stage.check()
     except ModelNotFoundError as error:
         raise StageError(str(error)) from error
+    stage.check_source(output)
     for table in (*stage.beside, stage.output):
         output.claim(table, stage.lineage)
     with ExitStack() as stack:

@@ -55,12 +55,6 @@ class RunStatus:
             return None
         return max(self.rows_total - self.rows, 0) / self.rows_per_second
 
-    @property
-    def cached_share(self) -> float | None:
-        """Share of the prompts' tokens that came out of the engines' prefix caches."""
-        tokens = self.usage.prompt_tokens
-        return self.usage.cached_tokens / tokens if tokens else None
-
     def line(self) -> str:
         """One line for people."""
         of = f"/{self.rows_total:,}" if self.rows_total is not None else ""
@@ -87,7 +81,7 @@ class RunStatus:
             "rows_per_second": round(self.rows_per_second, 3),
             "tokens_per_second": round(self.tokens_per_second, 1),
             "seconds_left": self.seconds_left and round(self.seconds_left, 1),
-            "cached_share": self.cached_share,
+            "cached_share": round(self.usage.cached_share, 4) if self.usage.requests else None,
         }
         dataset.write_json(f"{table}/{STATUS}", {**asdict(self), **derived})
 

@@ -66,5 +66,12 @@ def test_an_estimate_goes_by_rows_actors_and_prices():
     assert cost == "cost: about 800.00"
 
 
+def test_the_summary_says_what_the_engine_did():
+    assert SUMMARY.line().endswith(
+        "; 20 requests with 2,000 tokens of prompts (25% from the prefix cache), 1,000 written"
+    )
+    assert replace(SUMMARY, usage=Usage()).line().endswith("9.0 s")
+
+
 def test_an_estimate_for_a_source_that_does_not_tell_its_size():
     assert estimate(SUMMARY, None, RUN)[0].startswith("a part (1,000,000 rows): about")
