@@ -19,9 +19,8 @@ ROWS = 600
 
 
 @pytest.fixture
-def local_ray(monkeypatch):
+def local_ray():
     path = str(Path(__file__).parents[2])
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "120")  # for busy machines
     ray.init(
         address="local",
         num_cpus=2,

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import os
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,8 +36,7 @@ def tar_of(members: list[tuple[str, bytes]], mode: str = "w") -> bytes:
 
 @contextmanager
 def local_ray() -> Iterator[None]:
-    """A small Ray of its own, with time to start on a busy machine."""
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
+    """A small Ray of its own."""
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         yield
