@@ -21,7 +21,8 @@ class UniqueValues:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="unique-")
-        path = Path(self._folder.name, "owners.sqlite")
+        self.folder = self._folder.name
+        path = Path(self.folder, "owners.sqlite")
         self._base = sqlite3.connect(path, isolation_level=None)
         # The file is worth nothing after a crash: no journal, no waiting for the disk.
         self._base.executescript(
