@@ -63,6 +63,11 @@ class ModelEncoder:
             "long_text_tokens": self._model.max_tokens(long=True),
         }
 
+    @property
+    def grid(self) -> int:
+        """Patches along a side of the picture."""
+        return self._model.image_size // self._model.patch_size
+
     def fingerprint(self) -> str:
         """Of the weights as they are now, the tokenizer and the preprocessing."""
         tokens = getattr(self._tokenizer, "backend_tokenizer", None)
