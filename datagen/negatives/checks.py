@@ -67,11 +67,8 @@ def aspects(draft: Draft, context: Context) -> str | None:
         kind = _kind(draft.new(edit).lower(), context.lexicon)
         if edit.slot and kind not in (None, edit.slot.kind):
             return f"{draft.new(edit)!r} is no {edit.slot.kind}"
-    if _rest(draft.text, [(e.new_start, e.new_end) for e in draft.edits]) != _rest(
-        draft.positive, [(e.start, e.end) for e in draft.edits]
-    ):
-        return "more than the attribute was changed"
-    return None
+    old, new = _rests(draft)
+    return "more than the attribute was changed" if old.lower() != new.lower() else None
 
 
 def not_synonym(draft: Draft, context: Context) -> str | None:
@@ -132,6 +129,8 @@ def same_form(draft: Draft, context: Context) -> str | None:
     positive, text = draft.positive, draft.text
     if positive[:1].isupper() != text[:1].isupper() or positive.isupper() != text.isupper():
         return "it is written in another case"
+    if draft.change != OTHER_OBJECT and _recased(draft):
+        return "a word of it is written in another case"
     if draft.change == OTHER_OBJECT and _determined(positive) != _determined(text):
         return "only one of the two has an article"
     if _end(positive) != _end(text):
@@ -203,6 +202,21 @@ def _end(text: str) -> str:
     return text[-1:] if not text[-1:].isalnum() else ""
 
 
+def _recased(draft: Draft) -> bool:
+    """Whether a value or a word that stayed has another case than in the positive."""
+    old, new = _rests(draft)
+    values = [(draft.old(edit), draft.new(edit)) for edit in draft.edits if edit.start < edit.end]
+    return old != new or any(a[:1].isupper() != b[:1].isupper() for a, b in values)
+
+
+def _rests(draft: Draft) -> tuple[str, str]:
+    """What is left of the positive and of the text without the edits and without articles."""
+    return (
+        _rest(draft.positive, [(edit.start, edit.end) for edit in draft.edits]),
+        _rest(draft.text, [(edit.new_start, edit.new_end) for edit in draft.edits]),
+    )
+
+
 def _rest(text: str, spans: Sequence[tuple[int, int]]) -> str:
     """The text without the spans and without articles."""
     parts, cursor = [], 0
@@ -210,4 +224,4 @@ def _rest(text: str, spans: Sequence[tuple[int, int]]) -> str:
         parts.append(text[cursor:start])
         cursor = end
     parts.append(text[cursor:])
-    return _ARTICLES.sub("", "\0".join(parts).lower()).rstrip(".,;!? ")
+    return _ARTICLES.sub("", "\0".join(parts)).rstrip(".,;!? ")

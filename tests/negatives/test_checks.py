@@ -104,6 +104,9 @@ def verdict(finder, positive, text, others=()):
         ("a brown bear", "a green bear", "plausible"),
         ("a white paper holder", "a white plastic holder", "aspects"),
         ("a red mug", "A Blue mug", "same_form"),
+        ("a red mug", "a blue Mug", "same_form"),
+        ("a red mug", "a Blue mug", "same_form"),
+        ("A red mug", "An orange mug", None),
         ("a red mug", "a blue mug.", "same_form"),
     ],
 )
