@@ -33,6 +33,9 @@ ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 RESPONSE_TIMEOUT_S = 30.0
 """After a request ran out of time: so long may the engine take to show that it is there."""
 
+DYING_S = 60.0
+"""An exception in vLLM's processes is the cause of a death that is seen so soon after it."""
+
 ATTEMPTS = 3
 """So often is a request given to vLLM that ends it with "error", which says "ask again"."""
 
@@ -147,7 +150,7 @@ class VllmEngine:
             raise (self._dead() if engine.errored else error) from error.__cause__
 
     def _dead(self) -> EngineDeadError:
-        cause = self._notes.first_error() or "its process was ended from outside"
+        cause = self._notes.first_error(DYING_S) or "its process was ended from outside"
         return EngineDeadError(f"vLLM stopped serving {self.config.model}: {cause.rstrip('.')}.")
 
     async def close(self) -> None:

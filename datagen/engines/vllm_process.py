@@ -10,10 +10,12 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import math
 import multiprocessing
 import os
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ class ProcessLog(logging.Handler):
         """Note the exception of a record, if it has one, in one line."""
         error = record.exc_info[1] if record.exc_info else None
         if error is not None and os.getpid() != self._owner:
-            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            text = f"{time.time()} {type(error).__name__}: {' '.join(str(error).split())}"
             try:
                 with self._errors.open("a", encoding="utf-8") as file:
                     file.write(text + "\n")
@@ -69,12 +71,20 @@ class ProcessNotes:
         file.write_text(json.dumps(config), encoding="utf-8")
         return str(file)
 
-    def first_error(self) -> str | None:
-        """The exception that came first: those after it are its consequences."""
+    def first_error(self, within_s: float = math.inf) -> str | None:
+        """The exception that came first in the last so many seconds: others are its consequences.
+
+        Older ones were of requests, and harmed nobody else.
+        """
         try:
-            return self._errors.read_text(encoding="utf-8").partition("\n")[0] or None
+            noted = self._errors.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return None
+        for line in noted:
+            when, _, text = line.partition(" ")
+            if time.time() - float(when) <= within_s:
+                return text
+        return None
 
     def close(self) -> None:
         """Remove the files."""

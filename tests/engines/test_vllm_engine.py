@@ -24,7 +24,7 @@ from datagen.engines.config import EngineConfig
 from datagen.engines.errors import EngineDeadError, ModelNotFoundError, RequestError
 from datagen.engines.open import open_engine
 from datagen.engines.vllm_engine import _messages
-from datagen.engines.vllm_process import ProcessNotes
+from datagen.engines.vllm_process import ProcessLog, ProcessNotes
 
 
 class InThread:
@@ -183,6 +183,21 @@ def test_want_of_memory_says_what_to_set(monkeypatch):
     left = [p for p in psutil.Process().children(recursive=True) if p not in before]
     psutil.wait_procs(left, timeout=60)
     assert not [p for p in left if p.is_running() and "VLLM" in " ".join(p.cmdline())]
+
+
+def test_what_killed_an_engine_is_not_an_old_failure_of_a_request(monkeypatch):
+    notes = ProcessNotes()
+    log = ProcessLog(owner=0, errors=str(notes._errors))
+    for age, name in ((3600, "of a request"), (5, "the cause"), (4, "a consequence")):
+        now = time.time() - age
+        with monkeypatch.context() as patch:
+            patch.setattr("datagen.engines.vllm_process.time.time", lambda now=now: now)
+            error = ValueError(name)
+            log.emit(logging.LogRecord("", 0, "", 0, "", None, (ValueError, error, None)))
+    assert notes.first_error(within_s=60) == "ValueError: the cause"
+    assert notes.first_error() == "ValueError: of a request"
+    assert ProcessNotes().first_error() is None
+    notes.close()
 
 
 def child_of_an_engine(config):
