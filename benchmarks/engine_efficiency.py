@@ -39,6 +39,7 @@ from typing import Any
 from benchmarks.engine_watch import EngineTime, EngineWatch
 from benchmarks.engine_workloads import image_workload, requests_of, text_request, text_workload
 from datagen.engines.chat import ChatRequest, Usage
+from datagen.engines.config import EngineConfig
 from datagen.runner import RunConfig, run_stage
 
 SIDES = ("pipeline-image", "bare-image", "pipeline-text", "bare-text", "ray-text")
@@ -145,7 +146,7 @@ def ray_data(model: str, rows: int) -> Measurement:
     import ray
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
-    from datagen.engines.vllm_engine import ONE_PROCESS
+    from datagen.engines.vllm_engine import ONE_PROCESS, dtype_of
 
     # Its stages ask for a CPU each, which a small machine does not have.
     ray.init(address="local", num_cpus=8, logging_level=logging.ERROR, log_to_driver=False)
@@ -154,7 +155,7 @@ def ray_data(model: str, rows: int) -> Measurement:
         vLLMEngineProcessorConfig(
             model_source=model,
             engine_kwargs={
-                "dtype": "bfloat16",
+                "dtype": dtype_of(EngineConfig(model=model)),
                 "max_model_len": 512,
                 "max_num_seqs": 64,
                 "enforce_eager": True,

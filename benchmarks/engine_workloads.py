@@ -74,7 +74,7 @@ def text_request(number: int) -> ChatRequest:
 
 def text_workload(folder: Path, model: str, rows: int) -> tuple[Stage, Dataset]:
     """The stage and its input."""
-    config = EngineConfig(model=model, dtype="bfloat16", max_model_len=512, max_num_seqs=64)
+    config = EngineConfig(model=model, max_model_len=512, max_num_seqs=64)
     return TextStage(config), make_images(folder, rows, SHARDS)
 
 

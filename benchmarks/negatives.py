@@ -134,9 +134,7 @@ async def run(arguments: argparse.Namespace) -> None:
     """Both rewriters, one after the other, on one engine."""
     lexicon = load_lexicon()
     found = phrases(arguments.items, arguments.phrases, lexicon)
-    engine = open_engine(
-        EngineConfig(model=arguments.model, dtype="bfloat16", max_model_len=1536, max_num_seqs=16)
-    )
+    engine = open_engine(EngineConfig(model=arguments.model, max_model_len=1536, max_num_seqs=16))
     try:
         by_slots = SlotRewriter(engine, load_prompt(PROMPTS / "negatives_slots.md"), lexicon)
         free = FreeRewriter(engine, load_prompt(PROMPTS / "negatives_free.md"))

@@ -21,6 +21,7 @@ class EngineConfig:
     """A request (with endpoints: one attempt of it) that takes longer is given up."""
 
     dtype: str = "auto"
+    """auto: the model's own, but float32 on a CPU without instructions for bfloat16."""
     max_model_len: int | None = None
     max_num_seqs: int = 64
     """Requests that the engine works on at once."""

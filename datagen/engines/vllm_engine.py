@@ -15,6 +15,7 @@ from datagen.engines.config import EngineConfig
 from datagen.engines.errors import EngineDeadError, RequestError
 from datagen.engines.models import check_model
 from datagen.engines.vllm_process import ProcessNotes
+from datagen.precision import has_bfloat16
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -187,7 +188,7 @@ def start_vllm(config: EngineConfig, notes: ProcessNotes) -> AsyncLLM:
         arguments = AsyncEngineArgs(
             model=config.model,
             revision=config.revision,
-            dtype=config.dtype,  # type: ignore[arg-type]
+            dtype=dtype_of(config),  # type: ignore[arg-type]
             max_model_len=config.max_model_len,  # type: ignore[arg-type]
             max_num_seqs=config.max_num_seqs,
             gpu_memory_utilization=config.gpu_memory_utilization,
@@ -212,6 +213,16 @@ def start_vllm(config: EngineConfig, notes: ProcessNotes) -> AsyncLLM:
         notes.close()
         advice = _advice(cause, config, on_cpu)
         raise EngineDeadError(f"vLLM could not start {config.model}: {cause}.{advice}") from error
+
+
+def dtype_of(config: EngineConfig) -> str:
+    """What vLLM is told; "auto" is the model's own, but float32 where bfloat16 does not pay."""
+    import torch
+
+    on_cpu = not torch.cuda.is_available()
+    return (
+        "float32" if config.dtype == "auto" and on_cpu and not has_bfloat16("cpu") else config.dtype
+    )
 
 
 def _one_line(error: Exception) -> str:

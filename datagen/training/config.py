@@ -55,7 +55,8 @@ class OptimConfig:
     batch_size: int = 64
     """Images of a step, over all processes; all there are where there are fewer."""
     epochs: int = 1
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """Of matrix products; auto: bfloat16 where the device has instructions for it."""
     accumulate: int = 1
     """Pieces in which a process encodes its part of a batch, twice each: first for the features of
     all, which the losses need together, then for the gradients (GradCache). The result is that of

@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from datagen.dataset import Dataset
 from datagen.dataset.lineage import differing_fields
 from datagen.errors import UserError
+from datagen.precision import has_bfloat16
 from datagen.training.batch import Batch
 from datagen.training.checkpoint import load_checkpoint, save_checkpoint
 from datagen.training.config import OptimConfig, TrainConfig
@@ -192,7 +193,9 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        half = optim.precision == "bfloat16"
+        half = optim.precision == "bfloat16" or (
+            optim.precision == "auto" and has_bfloat16(self.device.type)
+        )
         moved = [piece.to(self.device) for piece in pieces]
         losses = forward_backward(encoder, moved, self.config.loss, half=half)
         loss = float(losses.total.detach())
