@@ -23,9 +23,10 @@ def run(encoder: Encoder, source: Source, choices: Choices) -> Outcome:
 
 def _read(source: Source) -> list[Pair]:
     pairs = []
-    for record in read_json(source.annotations):
+    for place, record in enumerate(read_json(source.annotations, source.columns)):
         x, y, w, h = (int(record[f"bbox_{side}"]) for side in "xywh")
         path = Path(source.images) / record["image_path"]
         box = (x, y, x + w, y + h)
-        pairs.append(Pair(path, record["true_caption"], record["false_caption"], box))
+        where = f"record {place} of {source.annotations}"
+        pairs.append(Pair(where, path, record["true_caption"], record["false_caption"], box))
     return pairs

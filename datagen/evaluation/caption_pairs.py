@@ -12,14 +12,19 @@ from datagen.evaluation.breakdown import with_controls
 from datagen.evaluation.encoder import Encoder
 from datagen.evaluation.item_rows import rows_of_negatives
 from datagen.evaluation.items import Picture, RegionItem, Skipped
+from datagen.evaluation.misfit import misfit
 from datagen.evaluation.region_negatives import Protocol, score
 from datagen.images.decode import ImageError, decode
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A file, both captions, and the part of the picture (x1, y1, x2, y2, pixels) that counts."""
+    """A file, both captions, and the part of the picture (x1, y1, x2, y2, pixels) that counts.
 
+    `where` tells the place in the annotations.
+    """
+
+    where: str
     path: Path
     positive: str
     negative: str
@@ -46,13 +51,21 @@ def run_pairs(
 
 def _pictures(pairs: Sequence[Pair], skipped: Skipped) -> Iterator[Picture]:
     by_part: dict[tuple[Path, tuple | None], list[Pair]] = {}
-    for pair in pairs:
-        by_part.setdefault((pair.path, pair.crop), []).append(pair)
+    for pair in pairs:  # before anything is encoded
+        if not (pair.positive.strip() and pair.negative.strip()):
+            skipped.add(f"{pair.where} has an empty caption", 1, len(pairs))
+        elif not pair.path.is_file():
+            skipped.add(f"there is no image {pair.path}", 1, len(pairs))
+        else:
+            by_part.setdefault((pair.path, pair.crop), []).append(pair)
     for (path, crop), found in by_part.items():
         try:
             image = decode(path.read_bytes())
         except (OSError, ImageError) as error:
             skipped.add(f"cannot read the image {path}: {error}", len(found), len(pairs))
+            continue
+        if crop and (problem := misfit(crop, (None, None), image.size)):
+            skipped.add(f"{found[0].where}: {problem}", len(found), len(pairs))
             continue
         items = [
             RegionItem(
@@ -60,6 +73,7 @@ def _pictures(pairs: Sequence[Pair], skipped: Skipped) -> Iterator[Picture]:
                 box=(0.0, 0.0, 1.0, 1.0),
                 positive=pair.positive,
                 negatives=(pair.negative,),
+                area=(crop[2] - crop[0]) * (crop[3] - crop[1]) if crop else 0.0,
             )
             for pair in found
         ]

@@ -22,7 +22,7 @@ def run(encoder: Encoder, source: Source, choices: Choices) -> Outcome:
 
 
 def _read(source: Source) -> list[Captioned]:
-    content = read_json(source.annotations)
+    content = read_json(source.annotations, source.columns)
     captions: dict[int, list[str]] = {image["id"]: [] for image in content["images"]}
     for annotation in content["annotations"]:
         captions[annotation["image_id"]].append(annotation["caption"])

@@ -67,7 +67,7 @@ def read_coco(source: Source) -> CocoFile:
         EvaluationError: it cannot be read or is no JSON.
         KeyError: a field is missing, or an annotation is of a picture or class that is not there.
     """
-    content = read_json(source.annotations)
+    content = read_json(source.annotations, source.columns)
     images = {image["id"] for image in content["images"]}
     classes = {category["id"] for category in content["categories"]}
     for annotation in content["annotations"]:

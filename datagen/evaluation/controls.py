@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from datagen.evaluation.items import EvaluationError, RegionItem
 from datagen.evaluation.metrics import Ties, chance_of_top1, top1
 from datagen.evaluation.result import Result
+from datagen.evaluation.statistics import bootstrap_interval
 from datagen.text_embeddings import TextEmbedder
 
 FOLDS = 5
@@ -104,10 +105,13 @@ def _control(
         scores[test] = model.decision_function(judge).round(9)
     credit = [top1(scores[a:b], ties) for a, b in pairwise(starts)]
     wins = [float(np.mean(_wins(scores[a:b]))) for a, b in pairwise(starts) if b - a > 1]
+    low, high = bootstrap_interval(np.array(credit), [item.image_id for item in items])
     return Result(
         benchmark=name,
         metric=metric,
         value=float(np.mean(credit)),
+        low=low,
+        high=high,
         n=len(items),
         chance=chance_of_top1(sizes),
         settings={"ties": ties, "folds": folds, **settings},

@@ -24,7 +24,7 @@ def _read(source: Source) -> list[Captioned]:
     found = sorted(Path(source.annotations).glob("*.json"))
     if not found:
         raise EvaluationError(f"{source.annotations} is no folder with JSON files.")
-    records = [read_json(file) for file in found]
+    records = [read_json(file, source.columns) for file in found]
     return [
         Captioned(Path(source.images) / record["image"], [record["extra_caption"]])
         for record in records

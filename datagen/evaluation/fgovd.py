@@ -97,7 +97,11 @@ def read_fgovd(
             if problem := misfit(box, (record["width"], record["height"]), image.size):
                 skipped.add(f"{where}: {problem}", 1, total)
                 continue
-            items.append(_item(path, box, record, image, where))
+            item = _item(path, box, record, image, where)
+            if not all(text.strip() for text in item.negatives):
+                skipped.add(f"{where}: one of its negatives is empty", 1, total)
+                continue
+            items.append(item)
         if items:
             yield Picture(image_id=path, image=image, items=tuple(items))
 

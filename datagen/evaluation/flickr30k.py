@@ -25,6 +25,6 @@ def _read(source: Source) -> list[Captioned]:
             Path(source.images) / image["filename"],
             [sentence["raw"] for sentence in image["sentences"][:5]],
         )
-        for image in read_json(source.annotations)["images"]
+        for image in read_json(source.annotations, source.columns)["images"]
         if image["split"] == "test"
     ]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from datagen.evaluation.annotation_files import no_columns
 from datagen.evaluation.benchmark import Choices, Outcome, Source
 from datagen.evaluation.classification import class_embeddings, rows_of_classes, top_k_results
 from datagen.evaluation.encoder import Encoder
@@ -67,6 +68,7 @@ def run_labelled(
     Raises:
         EvaluationError: there is no file, or too many are missing or not readable.
     """
+    no_columns(source, name)
     if not files:
         raise EvaluationError(f"{source.images} has no images for {name}.")
     names = class_names()

@@ -15,6 +15,8 @@ from datagen.dataset.rows import Box
 from datagen.errors import UserError
 from datagen.images.decode import ImageError, decode
 
+_END = 1 + 1e-6  # of a picture, in float32
+
 
 class EvaluationError(UserError):
     """There is nothing to evaluate, or it is not what was announced; the message says what."""
@@ -71,18 +73,28 @@ class Skipped:
             )
 
 
-def read_dataset(dataset: Dataset) -> Iterator[Picture]:
+def read_dataset(dataset: Dataset, skipped: Skipped | None = None) -> Iterator[Picture]:
     """Stream the pictures of a dataset that have captions, with the regions that have negatives.
 
+    Args:
+        dataset: with all four tables.
+        skipped: gathers pictures that are not readable, and regions whose box or negatives are not
+            usable; its limit is a share of all pictures and regions together. Without it, none
+            may be left out.
+
     Raises:
-        EvaluationError: no shard has all four tables, or an image cannot be decoded.
+        EvaluationError: no shard has all four tables, or too much is skipped.
     """
+    skipped = skipped if skipped is not None else Skipped(limit=0.0)
     shards = set.intersection(*(set(dataset.shards(table)) for table in FLOW))
     if not shards:
         raise EvaluationError(
             f"{dataset.root} holds no shard with images, captions, regions and negatives."
         )
-    for shard in sorted(shards):
+    ordered = sorted(shards)
+    counted = [dataset.counts(table, ordered) for table in (Table.IMAGES, Table.NEGATIVES)]
+    total = sum(int(counts.rows.sum()) for counts in counted)
+    for shard in ordered:
         captions = {row.image_id: row for row in dataset.read_rows(Table.CAPTIONS, shard)}
         boxes = {row.region_id: row.bbox for row in dataset.read_rows(Table.REGIONS, shard)}
         negatives: dict[str, list] = {}
@@ -100,10 +112,16 @@ def read_dataset(dataset: Dataset) -> Iterator[Picture]:
             try:
                 picture = decode(image.bytes)
             except ImageError as error:
-                raise EvaluationError(f"Image {image.image_id}: {error}.") from None
+                lost = 1 + len(negatives.get(image.image_id, ()))
+                skipped.add(f"image {image.image_id}: {error}", lost, total)
+                continue
             items = []
             for row in negatives.get(image.image_id, ()):
                 x1, y1, x2, y2 = box = boxes[row.region_id]
+                if not (0 <= x1 < x2 <= _END and 0 <= y1 < y2 <= _END):
+                    where = f"region {row.region_id} of image {image.image_id}"
+                    skipped.add(f"{where}: the box {list(box)} is no part of it", 1, total)
+                    continue
                 items.append(
                     RegionItem(
                         image_id=row.image_id,

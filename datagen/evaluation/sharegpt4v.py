@@ -28,5 +28,5 @@ def _read(source: Source) -> list[Captioned]:
             Path(source.images) / Path(record["image"]).name,
             [record["conversations"][1]["value"]],
         )
-        for record in read_json(source.annotations)[:FIRST]
+        for record in read_json(source.annotations, source.columns)[:FIRST]
     ]

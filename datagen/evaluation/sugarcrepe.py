@@ -23,7 +23,10 @@ def run(encoder: Encoder, source: Source, choices: Choices) -> Outcome:
 def _read(source: Source) -> list[Pair]:
     return [
         Pair(
-            Path(source.images) / record["filename"], record["caption"], record["negative_caption"]
+            f"pair {key} of {source.annotations}",
+            Path(source.images) / record["filename"],
+            record["caption"],
+            record["negative_caption"],
         )
-        for record in read_json(source.annotations).values()
+        for key, record in read_json(source.annotations, source.columns).items()
     ]

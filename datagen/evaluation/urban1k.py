@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datagen.evaluation.annotation_files import parsed
+from datagen.evaluation.annotation_files import no_columns, parsed
 from datagen.evaluation.benchmark import Choices, Outcome, Source
 from datagen.evaluation.encoder import Encoder
 from datagen.evaluation.items import EvaluationError
@@ -21,6 +21,7 @@ def run(encoder: Encoder, source: Source, choices: Choices) -> Outcome:
 
 
 def _read(source: Source) -> list[Captioned]:
+    no_columns(source, "urban1k")
     texts = sorted(Path(source.annotations).glob("*.txt"))
     if not texts:
         raise EvaluationError(f"{source.annotations} is no folder with captions as .txt files.")
