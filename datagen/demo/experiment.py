@@ -20,6 +20,8 @@ from datagen.command import load_recipe
 from datagen.dataset import Dataset
 from datagen.demo.truth_tables import write_truth_dataset
 from datagen.evaluation import controls, region_negatives, retrieval
+from datagen.evaluation.item_rows import rows_of_negatives
+from datagen.evaluation.item_scores import write_items
 from datagen.evaluation.items import read_dataset
 from datagen.evaluation.result import Result, write_results
 from datagen.training.config import TrainConfig
@@ -91,6 +93,8 @@ def _configs(base: TrainConfig, output: Path) -> dict[str, TrainConfig]:
 def train_and_evaluate(config: TrainConfig, benchmark: str) -> Row:
     """One run on one thread, and its row of the table; what is done is read back.
 
+    `experiment.parquet` in the run's folder holds the items of the region benchmark.
+
     Args:
         config: `output` ends in the run's name.
         benchmark: folder of a dataset with all four tables.
@@ -102,9 +106,10 @@ def train_and_evaluate(config: TrainConfig, benchmark: str) -> Row:
     trained = train(config)
     folder = trained.model.parent
     path, cost = folder / "experiment.json", folder / "cost.json"
-    if not path.is_file():
+    items = folder / "experiment.parquet"
+    if not (path.is_file() and items.is_file()):
         started = time.monotonic()
-        results = _evaluate(trained.model, benchmark)
+        results = _evaluate(trained.model, benchmark, items)
         seconds = {
             "train_images": trained.steps * config.optim.batch_size,
             "train_seconds": round(trained.seconds, 1),
@@ -118,11 +123,13 @@ def train_and_evaluate(config: TrainConfig, benchmark: str) -> Row:
     return row | json.loads(cost.read_text(encoding="utf-8"))
 
 
-def _evaluate(model: Path, benchmark: str) -> list[Result]:
+def _evaluate(model: Path, benchmark: str, items: Path) -> list[Result]:
     pictures = list(read_dataset(Dataset(benchmark)))
-    encoder = ModelEncoder.load(model)
-    score, items = region_negatives.evaluate(encoder, pictures)
-    results = [score, controls.text_only(items)]
+    encoder, protocol = ModelEncoder.load(model), region_negatives.Protocol()
+    scored = region_negatives.score(encoder, pictures, protocol)
+    score = region_negatives.summary(scored, protocol)
+    write_items(items, rows_of_negatives(score.benchmark, scored.items))
+    results = [score, controls.text_only([found.item for found in scored.items])]
     for captions in ("long", "short"):
         results += retrieval.evaluate(encoder, pictures, captions=captions)
     return results

@@ -5,8 +5,6 @@ The same dataset gives the same gallery. Only the shards that the images come fr
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +12,9 @@ from itertools import pairwise, zip_longest
 from typing import Any
 
 from duckdb import DuckDBPyConnection
-from PIL import Image
 
 from datagen.images.decode import ImageError, decode
-
-MAX_SIDE = 720  # pixels of a picture in the page
-JPEG_QUALITY = 82
+from datagen.report.pictures import small_jpeg
 
 
 @dataclass(frozen=True)
@@ -211,10 +206,6 @@ def segments(text: str, spans: Sequence[tuple[int, int, int]]) -> Iterator[Segme
 def _picture(data: bytes) -> tuple[str, str]:
     """A data: URI of a small JPEG, or what is wrong with the bytes."""
     try:
-        picture = decode(data)
+        return small_jpeg(decode(data)), ""
     except ImageError as error:
         return "", str(error)
-    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode(), ""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from duckdb import DuckDBPyConnection
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from datagen.dataset import DatasetError, Table
 from datagen.report import figures
+from datagen.report.evaluated import Evaluated, show
 from datagen.report.figures import Counts, Lineage, Pictures, Plot
 from datagen.report.gallery import cards
 from datagen.report.summary import StageCost, Summary, read_summary
@@ -89,28 +91,21 @@ def write_report(
     summary: Path | None = None,
     images: int = 24,
     runs: Path | None = None,
+    evaluated: Evaluated | None = None,
 ) -> None:
-    """Write the report of a dataset.
+    """Write the report of a dataset, of evaluations, or of both.
 
     Args:
-        data: the dataset, a folder or a URL.
+        data: the dataset, a folder or a URL; may be empty where there are evaluations.
         output: the HTML file; its folder is made if need be.
         summary: the run's `summary.json`; without it those figures are left out.
         images: how many images the gallery shows at most.
         runs: a folder that is searched for `metrics.jsonl` of training runs.
+        evaluated: evaluated items that were chosen to be looked at.
 
     Raises:
         DatasetError: there is no dataset, or a file of it cannot be read.
     """
-    connection = open_views(data)
-    present = tables_present(connection)
-    if not present:
-        raise DatasetError(
-            f"There is nothing to report in {data}: none of {', '.join(Table)} holds a shard. "
-            "Name the folder that the pipelines wrote to."
-        )
-    figures_of_run = read_summary(summary) if summary else Summary()
-    shown = list(cards(connection, images))
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -118,21 +113,50 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    plots = figures.plots_of(connection)
-    plots["training"] = figures.curves(runs) if runs else []
+    figures_of_run = read_summary(summary) if summary else Summary()
     html = environment.get_template("template.html").render(
+        title="Dataset report" if data else "Evaluation report",
         data=data,
         synthetic=figures_of_run.synthetic,
-        sections=_sections(connection, figures_of_run, present, plots),
-        reasons=figures.reasons(connection),
-        error_plots=plots["errors"],
-        experiment=_experiment(figures_of_run),
-        experiment_plot=figures.experiment_plot(figures_of_run),
-        cards=shown,
-        most_regions=max((len(card.regions) for card in shown), default=0),
+        shown=show(evaluated) if evaluated else None,
+        **(_of_dataset(data, figures_of_run, images, runs) if data else _NOTHING),
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(html, encoding="utf-8")
+
+
+_NOTHING: Mapping[str, Any] = {
+    "sections": (),
+    "reasons": (),
+    "error_plots": (),
+    "experiment": None,
+    "experiment_plot": None,
+    "cards": (),
+    "most_regions": 0,
+}
+"""What the template gets of a dataset where there is none."""
+
+
+def _of_dataset(data: str, summary: Summary, images: int, runs: Path | None) -> dict[str, Any]:
+    connection = open_views(data)
+    present = tables_present(connection)
+    if not present:
+        raise DatasetError(
+            f"There is nothing to report in {data}: none of {', '.join(Table)} holds a shard. "
+            "Name the folder that the pipelines wrote to."
+        )
+    shown = list(cards(connection, images))
+    plots = figures.plots_of(connection)
+    plots["training"] = figures.curves(runs) if runs else []
+    return {
+        "sections": _sections(connection, summary, present, plots),
+        "reasons": figures.reasons(connection),
+        "error_plots": plots["errors"],
+        "experiment": _experiment(summary),
+        "experiment_plot": figures.experiment_plot(summary),
+        "cards": shown,
+        "most_regions": max((len(card.regions) for card in shown), default=0),
+    }
 
 
 def _sections(
