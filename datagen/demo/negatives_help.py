@@ -43,7 +43,7 @@ LEXICON = Path(__file__).with_name("lexicon.yaml")
 VARIANTS = ("none", "free", "random", "balanced")
 TRAINED, TESTED = 1280, 400
 """Scenes."""
-ASKED, WANTED = 400, 6
+ASKED, WANTED = 300, 6
 """Phrases that the LLM rewrites freely, the most frequent ones, and how often. Regions with other
 phrases have no negatives, in no training."""
 SHOWN = {

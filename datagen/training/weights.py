@@ -27,7 +27,7 @@ _ADDED = (
     "logit_scale_finegraind",
     "logit_scale_hardneg",
 )
-# Of a config.json, what is said of its own files: weights are float32 here, code does not come along
+# What a config.json says of its own files: weights are float32 here, and no code comes along.
 _OF_FILES = ("auto_map", "dtype", "torch_dtype")
 
 
