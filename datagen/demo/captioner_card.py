@@ -29,10 +29,7 @@ nothing of photos.
 - It was trained on two prompts, `prompts/demo/caption_long.md` and `caption_short.md`; it answers
   others with guesses.
 
-## How it was trained
-{training}
-
-Training never shows the pairs of attributes of `datagen/demo/held_out.py`.
+{before}{training}{after}Training never shows the pairs of attributes of `datagen/demo/held_out.py`.
 
 ## What it scores
 {scenes} fresh scenes of the split "tiny-test", greedy decoding; `python -m datagen.demo.examine`
@@ -42,6 +39,14 @@ measures the same. In short captions the finish is not said.
 |---|---|---|---|---|---|
 {rows}
 """
+
+BEFORE, AFTER = "## How it was trained\n", "\n\n"
+
+
+def training_of(folder: Path) -> str:
+    """How the captioner in `folder` was trained, by its card."""
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    return card.partition(BEFORE)[2].partition(f"{AFTER}Training never")[0]
 
 
 def write_card(
@@ -69,7 +74,9 @@ def write_card(
         text_layers=TEXT_LAYERS,
         tokens=(IMAGE_SIDE // PATCH) ** 2,
         side=IMAGE_SIDE,
+        before=BEFORE,
         training=training,
+        after=AFTER,
         scenes=scenes,
         rows="\n".join(row for style, exam in exams.items() for row in _rows(style, exam)),
     )

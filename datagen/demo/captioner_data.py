@@ -14,6 +14,7 @@ from PIL import Image
 from datagen.demo.draw import encode_jpeg
 from datagen.demo.held_out import training_scene
 from datagen.demo.language import long_caption, short_caption
+from datagen.demo.shapeless import blobs, draw_shapeless
 from datagen.demo.shapes import footprint
 from datagen.demo.unnamed import draw_unnamed
 from datagen.demo.world import (
@@ -37,7 +38,9 @@ ATTRIBUTES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("size", SIZES),
 )
 MAX_OBJECTS = 6
-UNNAMED_SHARE = 0.3  # of the pictures, whose colours and finishes have no names
+UNNAMED_SHARE = 0.25  # of the pictures, whose colours and finishes have no names
+SHAPELESS_SHARE = 0.15  # of the pictures, whose kinds have no names
+UNTOLD_KIND = -2  # the label of a cell of such an object: something is there
 SWAP_SHARE = 0.1
 """Words of colour and finish that stand wrong before what is to be said next. A captioner that
 trusts its own words learns which kinds never follow which colours; the picture should tell it."""
@@ -69,12 +72,19 @@ def flipped(scene: Scene) -> Scene:
     return replace(scene, objects=objects, relations=())
 
 
-def cell_owners(scene: Scene) -> np.ndarray:
-    """For each of the 8x8 cells the position of the object that covers most of it, or -1."""
+def cell_owners(scene: Scene, shapes: Sequence[np.ndarray] | None = None) -> np.ndarray:
+    """For each of the 8x8 cells the position of the object that covers most of it, or -1.
+
+    ``shapes`` are the objects' pixels in their boxes, bool (height, width), if not their kinds'.
+    """
     cover = np.zeros((len(scene.objects), CANVAS, CANVAS), dtype=bool)
     for position, what in enumerate(scene.objects):
         x1, y1, x2, y2 = (round(v * CANVAS) for v in what.bbox)
-        pixels = footprint(what.kind, x2 - x1, y2 - y1, mirrored(scene.index, position))
+        pixels = (
+            footprint(what.kind, x2 - x1, y2 - y1, mirrored(scene.index, position))
+            if shapes is None
+            else shapes[position]
+        )
         cover[:position, y1:y2, x1:x2] &= ~pixels
         cover[position, y1:y2, x1:x2] = pixels
     step = CANVAS // CELLS
@@ -87,7 +97,8 @@ class Batch:
     """Pixels (n, 3, 128, 128) in -1..1; per-cell labels (n, 64), -1 where nothing is; captions.
 
     ``labels`` has one column for kind, colour, finish, size and rank: shape (n, 64, 5); the
-    colours and finishes of unnamed pictures are -1, and ``pad`` in ``tokens``.
+    colours and finishes of unnamed pictures are -1, the kinds of shapeless ones ``UNTOLD_KIND``,
+    and all of them ``pad`` in ``tokens``.
     ``centres`` (n, 64, 2) are x and y of the object's middle in 0..1 (nothing there: 0).
     ``tokens`` are caption ids (n, longest) padded with ``pad``; ``heard`` are those that the
     model is told to go on from: ``tokens`` with some words swapped.
@@ -103,18 +114,19 @@ class Batch:
 class TrainingScenes:
     """The rendered scenes of a cache folder, each also seen in a mirror.
 
-    ``colours`` and ``finishes`` are ids of their words.
+    ``kinds``, ``colours`` and ``finishes`` are ids of their words.
     """
 
     def __init__(
         self,
         folder: Path,
         encode: Callable[[list[str]], list[list[int]]],
+        kinds: Sequence[int],
         colours: Sequence[int],
         finishes: Sequence[int],
         pad: int,
     ) -> None:
-        self.colours, self.finishes, self.pad = colours, finishes, pad
+        self.kinds, self.colours, self.finishes, self.pad = kinds, colours, finishes, pad
         self.offsets = np.load(folder / "offsets.npy")
         self.images = (folder / "images.bin").read_bytes()
         scenes = [from_json(line) for line in (folder / "scenes.jsonl").read_text().splitlines()]
@@ -144,19 +156,26 @@ class TrainingScenes:
         labels = np.empty((len(indices), CELLS, CELLS, 5), dtype=np.int64)
         centres = np.empty((len(indices), CELLS, CELLS, 2), dtype=np.float32)
         tokens: list[list[int]] = []
-        unnamed = np.zeros(len(indices), dtype=bool)
+        drawn = rng.random(len(indices))
+        unnamed = drawn < UNNAMED_SHARE
+        shapeless = (drawn >= UNNAMED_SHARE) & (drawn < UNNAMED_SHARE + SHAPELESS_SHARE)
         for row, (i, flip) in enumerate(zip(indices, flips, strict=True)):
-            unnamed[row] = rng.random() < UNNAMED_SHARE
-            jpeg = self.images[self.offsets[i] : self.offsets[i + 1]]
-            picture = (
-                draw_unnamed(self.scenes[i], rng)
-                if unnamed[row]
-                else np.asarray(Image.open(io.BytesIO(jpeg)))
-            )
-            label = self.attributes[i][self.owners[i]].astype(np.int64)
-            place = self.centres[i][self.owners[i]]
+            scene, owners = self.scenes[i], self.owners[i]
+            if unnamed[row]:
+                picture = draw_unnamed(scene, rng)
+            elif shapeless[row]:
+                masks = blobs(scene, rng)
+                picture = draw_shapeless(scene, masks)
+                owners = cell_owners(scene, [np.asarray(m.whole) >= 128 for m in masks])
+            else:
+                jpeg = self.images[self.offsets[i] : self.offsets[i + 1]]
+                picture = np.asarray(Image.open(io.BytesIO(jpeg)))
+            label = self.attributes[i][owners].astype(np.int64)
+            place = self.centres[i][owners]
             if unnamed[row]:
                 label[..., 1:3] = -1
+            if shapeless[row]:
+                label[..., 0][label[..., 0] >= 0] = UNTOLD_KIND
             if flip:
                 picture, label, place = picture[:, ::-1], label[:, ::-1].copy(), place[:, ::-1]
                 place = np.abs((1, 0) - place)
@@ -167,11 +186,16 @@ class TrainingScenes:
         longest = max(len(ids) for ids in tokens)
         padded = np.array([ids + [self.pad] * (longest - len(ids)) for ids in tokens])
         heard = padded.copy()
-        for group in (self.colours, self.finishes):
-            wrong = unnamed[:, None] | (rng.random(padded.shape) < SWAP_SHARE)
-            wrong &= np.isin(padded, group)
+        for group, untold in (
+            (self.kinds, shapeless),
+            (self.colours, unnamed),
+            (self.finishes, unnamed),
+        ):
+            words = np.isin(padded, group)
+            swapped = rng.random(padded.shape) < (0 if group is self.kinds else SWAP_SHARE)
+            wrong = words & (untold[:, None] | swapped)
             heard[wrong] = rng.choice(group, wrong.sum())
-            padded[unnamed[:, None] & np.isin(padded, group)] = self.pad
+            padded[words & untold[:, None]] = self.pad
         scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
         return Batch(
             scaled.contiguous(),

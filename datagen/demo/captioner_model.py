@@ -119,6 +119,13 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Idefics3ForConditionalGen
     return model
 
 
+def load_model(folder: Path) -> Idefics3ForConditionalGeneration:
+    """The model that `export` wrote, to train it further."""
+    model = Idefics3ForConditionalGeneration.from_pretrained(folder, dtype="float32")
+    model.set_attn_implementation("eager")
+    return model
+
+
 def _initialise(model: nn.Module) -> None:
     """Fan-in scaled weights; what is added to a residual stream starts smaller."""
     residual = {"out_proj": VISION_LAYERS, "fc2": VISION_LAYERS,

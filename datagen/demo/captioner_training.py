@@ -14,7 +14,7 @@ from torch import nn
 from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
 from datagen.demo.autocast import autocast
-from datagen.demo.captioner_data import ATTRIBUTES, CELLS, MAX_OBJECTS, Batch
+from datagen.demo.captioner_data import ATTRIBUTES, CELLS, MAX_OBJECTS, UNTOLD_KIND, Batch
 from datagen.demo.captioner_model import IMAGE_SIDE, IMAGE_TOKENS, image_features
 
 CELL_WEIGHT = 0.3  # of the cell labels' loss beside the caption's
@@ -37,11 +37,11 @@ class CellHead(nn.Module):
         """
         logits = self.linear(features).float().flatten(0, 1)
         flat = batch.labels.flatten(0, 1)
-        full = flat[:, 0] >= 0
+        full = flat[:, 0] != -1
         *parts, centres = logits.split([self.sizes[0] + 1, *self.sizes[1:], 2], dim=-1)
         empty = self.sizes[0]
         kinds = torch.where(full, flat[:, 0], empty)
-        losses = [F.cross_entropy(parts[0], kinds, weight=self.kind_weights)]
+        losses = [F.cross_entropy(parts[0], kinds, self.kind_weights, ignore_index=UNTOLD_KIND)]
         for column, part in enumerate(parts[1:], start=1):
             told = flat[:, column] >= 0  # of unnamed pictures colour and finish are not
             total = F.cross_entropy(part[told], flat[told, column], reduction="sum")

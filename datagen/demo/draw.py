@@ -63,14 +63,15 @@ def _paint(picture: Image.Image, what: SceneObject, mirror: bool) -> None:
     x1, y1, x2, y2 = (round(value * side) for value in what.bbox)
     masks = masks_of(what.kind, x2 - x1, y2 - y1, mirror, OUTLINE_SHARE * side)
     detail: RGB = (205, 205, 210) if what.colour == "black" else OUTLINE
-    texture = _texture(what.colour, what.finish, x2 - x1, y2 - y1, side / CANVAS)
+    sheet = texture(what.colour, what.finish, x2 - x1, y2 - y1, side / CANVAS)
     picture.paste(OUTLINE, (x1, y1), masks.whole)
-    picture.paste(texture, (x1, y1), masks.body)
+    picture.paste(sheet, (x1, y1), masks.body)
     picture.paste(detail, (x1, y1), masks.details)
 
 
 @lru_cache(maxsize=8192)
-def _texture(colour: str, finish: str, width: int, height: int, scale: float) -> Image.Image:
+def texture(colour: str, finish: str, width: int, height: int, scale: float = 1.0) -> Image.Image:
+    """A sheet of ``width`` x ``height`` pixels; ``scale`` is a picture's side over ``CANVAS``."""
     base = COLOUR_VALUES[colour]
     zoom = _SAMPLING * scale  # pixels of the sheet for one pixel of the canvas
     w, h = width * _SAMPLING, height * _SAMPLING

@@ -3,7 +3,8 @@
 Three stages on one thread: the vision tower learns from cell labels alone; then the language
 model learns to tell what a frozen tower sees, which are cheap steps; then everything learns to
 caption, with one cosine to the end. The output folder is rewritten every 300 steps of the last
-stage. The pairs of attributes of ``held_out`` are never shown.
+stage. The pairs of attributes of ``held_out`` are never shown. With ``--start`` there is the last
+stage alone, on what an earlier training wrote.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ import torch
 from torch import nn
 from transformers import Idefics3ForConditionalGeneration
 
-from datagen.demo.captioner_card import write_card
+from datagen.demo.captioner_card import training_of, write_card
 from datagen.demo.captioner_data import Batch, TrainingScenes, render_cache
 from datagen.demo.captioner_exam import examine_captions
-from datagen.demo.captioner_model import HIDDEN, build_model, build_processor, export
+from datagen.demo.captioner_model import HIDDEN, build_model, build_processor, export, load_model
 from datagen.demo.captioner_training import (
     CellHead,
     Stage,
@@ -34,18 +35,23 @@ from datagen.demo.captioner_training import (
 )
 from datagen.demo.muon import Muon
 from datagen.demo.run_captioner import caption_pictures
-from datagen.demo.world import COLOURS, FINISHES, make_scene
+from datagen.demo.world import COLOURS, FINISHES, KINDS, make_scene
 
 PROMPTS = Path(__file__).parents[2] / "prompts" / "demo"
 LONG_SHARE = 2 / 3
 WARM_UP = 60
 TRAINING = """`python -m datagen.demo.tiny_captioner --output datagen/demo/models/captioner`, on one
-CPU thread: {scenes:,} scenes, each also seen in a mirror, some in blotches without names.
+CPU thread: {scenes:,} scenes, each also seen in a mirror, some in blotches or shapes without
+names.
 {vision_steps} steps of {vision_batch} scenes for the vision tower with a linear head that tells
 for every patch which object lies there (dropped afterwards), {words_steps} steps of {batch} for the
 language model alone, then {joint_steps} steps of everything with the caption's loss + 0.3 times
 the head's. Muon for the layers' matrices, AdamW (rate {rate:g}) for the rest, one cosine to the
 end of the last stage."""
+GONE_ON = """
+
+`--start` with what came of that: {joint_steps} more steps of everything in the same way, with
+shapes without names too, rate {rate:g} and a cosine of their own."""
 
 
 def log(text: str) -> None:
@@ -116,6 +122,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/tiny-captioner"))
+    parser.add_argument(
+        "--start", type=Path, help="a captioner to go on from: the joint stage only"
+    )
     parser.add_argument("--scenes", type=int, default=60_000)
     parser.add_argument("--vision-steps", type=int, default=800)
     parser.add_argument("--words-steps", type=int, default=150)
@@ -133,13 +142,14 @@ def main() -> None:
     processor = build_processor()
     tokenizer = processor.tokenizer
     end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-    colours, finishes = (
+    kinds, colours, finishes = (
         tokenizer.convert_tokens_to_ids([f" {value}" for value in values])
-        for values in (COLOURS, FINISHES)
+        for values in (KINDS, COLOURS, FINISHES)
     )
     scenes = TrainingScenes(
         cache,
         lambda texts: [[*ids, end] for ids in tokenizer(texts)["input_ids"]],
+        kinds,
         colours,
         finishes,
         pad,
@@ -149,12 +159,20 @@ def main() -> None:
         kind: trained_prompt(processor, read_prompt(PROMPTS / f"caption_{kind}.md"))
         for kind in ("long", "short")
     }
-    model = build_model(tokenizer)
+    model = load_model(args.start) if args.start else build_model(tokenizer)
+    only_joint = args.start is not None
     head = CellHead(HIDDEN)
     rng = np.random.default_rng(args.seed)
     for stage in (
-        Stage("vision", args.vision_steps, 2 * args.batch, 1.25 * args.rate, True, False),
-        Stage("words", args.words_steps, args.batch, args.rate, False, True),
+        Stage(
+            "vision",
+            0 if only_joint else args.vision_steps,
+            2 * args.batch,
+            1.25 * args.rate,
+            True,
+            False,
+        ),
+        Stage("words", 0 if only_joint else args.words_steps, args.batch, args.rate, False, True),
         Stage("joint", args.joint_steps, args.batch, args.rate, True, True),
     ):
         stream = batches(scenes, stage.batch, rng)
@@ -185,6 +203,8 @@ def main() -> None:
     }
     log(f"test scenes: {exams}")
     training = TRAINING.format(**vars(args), vision_batch=2 * args.batch)
+    if only_joint:
+        training = training_of(args.start) + GONE_ON.format(**vars(args))
     write_card(args.output, training, exams, args.test_scenes, model.num_parameters())
 
 
