@@ -56,6 +56,11 @@ def test_training_from_nothing_writes_a_folder_that_captions(tmp_path, monkeypat
     assert "synthetic" in card and "| long | held-out pairs |" in card
     captions = caption_pictures(tmp_path / "model", [make_scene("tiny-test", 0)])
     assert len(captions) == 1
+    again = ["--start", command[2], *command[3:]]
+    monkeypatch.setattr(sys, "argv", ["tiny_captioner", "--output", str(tmp_path / "more"), *again])
+    tiny_captioner.main()
+    both = (tmp_path / "more" / "README.md").read_text()
+    assert "1 steps of 4 scenes for the vision tower" in both and "`--start` with what came" in both
 
 
 def test_exam_counts_held_out_pairs_apart():
