@@ -1,14 +1,15 @@
 """Our requests through vLLM's own rendering, with chat templates in the forms of the usual models.
 
-The templates are short ones of our own in each family's form, with the tiny captioner's <image> in
-place of the family's token: no weights but the captioner's are needed to see that the picture comes
-first, once, and the text whole.
+SmolVLM's is the one that transformers carries; the others are short ones of our own in each
+family's form, with the tiny captioner's <image> in place of the family's token: no weights but the
+captioner's are needed to see that the picture comes first, once, and the text whole.
 """
 
 import os
 
 import pytest
 from PIL import Image
+from transformers.models.smolvlm.processing_smolvlm import DEFAULT_CHAT_TEMPLATE
 
 from datagen.engines.chat import ChatRequest
 from datagen.engines.vllm_engine import _messages
@@ -17,24 +18,27 @@ TEXT = "Describe every object in the picture in detail."
 FORMS = {
     "own": None,
     "Qwen-VL": (
-        "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+        "{% for message in messages %}{% if loop.first and message.role != 'system' %}"
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}"
+        "<|im_start|>{{ message.role }}\n"
         "{% if message.content is string %}{{ message.content }}{% else %}"
         "{% for part in message.content %}{% if part.type == 'image' or 'image' in part %}"
         "<|vision_start|><image><|vision_end|>{% elif 'text' in part %}{{ part.text }}{% endif %}"
         "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     ),
-    "SmolVLM": (
-        "<|im_start|>{% for message in messages %}{{ message['role'] | capitalize }}"
-        "{% if message['content'][0]['type'] == 'image' %}:{% else %}: {% endif %}"
-        "{% for line in message['content'] %}{% if line['type'] == 'text' %}{{ line['text'] }}"
-        "{% elif line['type'] == 'image' %}<image>{% endif %}{% endfor %}<end_of_utterance>\n"
-        "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
-    ),
+    "SmolVLM": DEFAULT_CHAT_TEMPLATE,
     "InternVL": (  # content as one string: vLLM itself puts the picture's token into it
         "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' "
         "+ message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    ),
+    "InternVL in transformers' format": (
+        "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+        "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+        "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>\n"
+        "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
+        "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     ),
     "Llama Vision": (
         "{% for message in messages %}"
