@@ -12,14 +12,19 @@ from dataclasses import replace
 import pytest
 import ray
 from endpoint_fakes import free_port
-from vllm_samples import CAPTIONER, LONG_PROMPT, ROOT, SHORT_PROMPT, make_images, question
+from vllm_samples import CAPTIONER, LONG_PROMPT, ROOT, SHORT_PROMPT, encoded, make_images, question
 
 from datagen.captions.stage import CaptionsConfig, CaptionsStage
+from datagen.demo.language import long_caption
+from datagen.demo.world import make_scene
 from datagen.engines.chat import ChatRequest
 from datagen.engines.config import EngineConfig
 from datagen.engines.errors import EngineDeadError, ModelNotFoundError, RequestError
 from datagen.engines.open import check_engine, open_engine
+from datagen.regions.descriptions import DescriptionsConfig
+from datagen.regions.stage import CaptionedImage, RegionsConfig, RegionsStage
 from datagen.runner import RunConfig, run_stage
+from datagen.texts.checks import words
 
 KEY = "sk-of-the-test"
 NAME = "captioner"
@@ -138,3 +143,42 @@ def test_a_stage_runs_on_endpoints(config, tmp_path):
         file.read_text(errors="replace") for file in tmp_path.rglob("*") if file.is_file()
     )
     assert KEY not in written
+
+
+def test_regions_are_described_from_their_crops(config, tmp_path):
+    prompt = tmp_path / "describe.md"  # near to what the tiny captioner was trained on
+    prompt.write_text(
+        "---\nname: describe\nversion: 1\nmax_tokens: 48\ntemperature: 0.0\n---\n"
+        "Name the objects in the picture briefly. {phrase}\n"
+    )
+    stage = RegionsStage(
+        RegionsConfig(detector=str(ROOT / "datagen/demo/models/detector")),
+        DescriptionsConfig(engine=config, prompt=str(prompt)),
+    )
+    captions = [long_caption(make_scene("tiny-test", number)) for number in range(8)]
+    items = [
+        CaptionedImage(f"{number:032x}", encoded(number), caption)
+        for number, caption in enumerate(captions)
+    ]
+
+    async def run():
+        stage.check()
+        await stage.open()
+        try:
+            return await asyncio.gather(*map(stage.process, items))
+        finally:
+            await stage.close()
+
+    described = colours = 0
+    for (*regions, _), caption in zip(asyncio.run(run()), captions, strict=True):
+        for region in regions:
+            assert region.description_from in ("captioner", "sentence")
+            if region.description_from == "sentence":
+                assert region.description in caption
+                continue
+            *_, colour, _, kind = region.phrase.split()  # "a large red striped mug"
+            assert kind in words(region.description)
+            described += 1
+            colours += colour in words(region.description)
+    assert stage.usage().requests >= described > 0
+    assert colours > described / 2  # it saw the thing and not another part of the picture

@@ -27,6 +27,13 @@ def picture(number: int) -> Image.Image:
     return draw(make_scene("tiny-test", number))
 
 
+def encoded(number: int) -> bytes:
+    """The picture as PNG."""
+    buffer = io.BytesIO()
+    picture(number).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def question(number: int, max_tokens: int = 48) -> ChatRequest:
     """The long prompt of the small world, on a picture of its own."""
     return ChatRequest(
@@ -41,14 +48,13 @@ def make_images(root: Path, rows: int, shard_rows: int) -> Dataset:
     dataset = Dataset(str(root))
     images = []
     for number in range(rows):
-        buffer = io.BytesIO()
-        picture(number).save(buffer, "PNG")
-        info = inspect(buffer.getvalue())
+        data = encoded(number)
+        info = inspect(data)
         images.append(
             ImageRow(
                 image_id=info.image_id,
                 uri=f"{number}.png",
-                bytes=buffer.getvalue(),
+                bytes=data,
                 width=info.width,
                 height=info.height,
                 format=info.format,
