@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from datagen.dataset import CaptionRow, Dataset, NegativesRow, RegionRow, Table
+from datagen.demo.captioner_exam import Part, examine_captions
 from datagen.demo.language import phrase_of
 from datagen.demo.quality import Settings, examine
-from datagen.demo.score import SaidObject, said_objects, score_captions
+from datagen.demo.score import SaidObject, said_objects
 from datagen.demo.score_boxes import LabelledBox, score_boxes
 from datagen.demo.score_grounding import GroundingExam
 from datagen.demo.score_regions import BoxExam
@@ -23,12 +24,17 @@ EXAM_SCENES = 500
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionFigures:
-    """Shares 0..1 of true objects named with kind and colour right, of attributes said that are
-    true, and of named objects that are not there."""
+    """Shares 0..1 of true objects named with kind and colour right, and with the finish too; of
+    attributes said that are true; and of named objects that are not there."""
 
     object_recall: float
+    finish_recall: float
     attribute_accuracy: float
     invented: float
+    shown: Part
+    """Objects whose pairs of kind and attribute the captioner's training shows."""
+    held_out: Part
+    """Objects with a pair of `held_out`, which no training shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +98,7 @@ def measure(dataset: Dataset, exam_scenes: int = EXAM_SCENES) -> Figures:
     """
     images = [image for shard in dataset.shards(Table.NEGATIVES) for image in _read(dataset, shard)]
     captioned = [image for image in images if image.caption is not None]
-    captions = score_captions(
+    captions = examine_captions(
         [image.scene for image in captioned],
         [image.caption.long for image in captioned if image.caption],
     )
@@ -107,9 +113,12 @@ def measure(dataset: Dataset, exam_scenes: int = EXAM_SCENES) -> Figures:
     phrases = [grounded for image in captioned for grounded in image.grounded]
     return Figures(
         captions=CaptionFigures(
-            object_recall=captions.object_recall,
-            attribute_accuracy=captions.attribute_accuracy,
-            invented=captions.invented,
+            object_recall=captions.all.object_recall,
+            finish_recall=captions.all.finish_recall,
+            attribute_accuracy=captions.all.attribute_accuracy,
+            invented=captions.all.invented,
+            shown=captions.shown,
+            held_out=captions.held_out,
         ),
         regions=RegionFigures(
             recall=boxes.recall,

@@ -34,6 +34,8 @@ TITLES = {
 }
 LABELS = {
     "object_recall": "objects named",
+    "finish_recall": "objects named, finish too",
+    "held_out.object_recall": "objects named, of pairs never trained",
     "attribute_accuracy": "attributes right",
     "invented": "invented objects",
     "recall": "boxes found",
@@ -51,7 +53,8 @@ LABELS = {
 }
 PLAIN = {"mean_iou"}  # in 0..1, but no share
 COUNTED = {"negatives", "negatives_per_region"}  # the report counts these itself
-DETAILED = ("exam.", "planted.")  # of these only what has a label; summary.json holds the rest
+DETAILED = ("exam.", "planted.", "shown.", "held_out.")
+"""Of these only what has a label is shown; summary.json holds the rest."""
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,8 @@ def tables(truth, folder, region_of=lambda row: row, grounded=True):
 def test_true_tables_are_right(truth, tmp_path):
     figures = measure(tables(truth, tmp_path), exam_scenes=4)
     assert figures.captions.object_recall == 1 and figures.captions.invented == 0
+    parts = figures.captions.shown, figures.captions.held_out
+    assert all(part.finish_recall == 1 and part.objects > 0 for part in parts)
     assert (figures.regions.recall, figures.regions.precision) == (1, 1)
     assert figures.regions.grounded == 1
     assert figures.negatives.valid == 1
