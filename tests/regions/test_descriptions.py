@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -17,6 +18,7 @@ from datagen.regions.groundingdino import GroundingDinoSettings
 from datagen.regions.phrases import PhraseChunker
 from pipelines.regions import Config
 
+RECIPES = sorted((Path(__file__).parents[2] / "pipelines" / "recipes").glob("*/regions*.yaml"))
 CONFIG = DescriptionsConfig(engine=EngineConfig(model="some/model"))
 BOX = (0.25, 0.5, 0.75, 1.0)
 GOOD = "A red mug of smooth china with a wide round handle."
@@ -108,6 +110,15 @@ def test_a_recipe_may_name_a_captioner_and_the_original_detector(tmp_path):
     settings = config.regions.lineage()
     assert settings["groundingdino"]["config"] == "GroundingDINO_SwinT_OGC"
     assert "gpus" not in settings["groundingdino"]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_the_shipped_recipes_are_configurations(path, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"data: some\n{path.read_text(encoding='utf-8')}")
+    config = load_recipe(recipe, Config)
+    if config.describe is not None:
+        Describer(config.describe, Scripted())
 
 
 class OwnDetector:
