@@ -16,7 +16,6 @@ from PIL import Image
 from datagen.dataset.rows import Box
 from datagen.engines.chat import ChatEngine, ChatReply, ChatRequest, Sampling
 from datagen.engines.config import EngineConfig
-from datagen.engines.errors import RequestError
 from datagen.engines.prompts import Prompt, PromptError, load_prompt
 from datagen.regions.grounding import mentions
 from datagen.regions.phrases import Phrase
@@ -88,6 +87,9 @@ class Describer:
             phrase: what it is called.
             others: all phrases of the caption.
             seed_hex: at least 16 hex digits, from which both attempts have their seeds.
+
+        Raises:
+            RequestError: the engine refused the request or gave no answer.
         """
         sentence = Description(phrase.sentence, "sentence")
         if suffices(phrase, others, self._config.enough_words):
@@ -99,10 +101,7 @@ class Describer:
             self._prompt.text.replace(PLACE, ""), self._prompt.language, self._prompt.max_words
         )
         for attempt in (0, 1):
-            try:
-                reply = await self._ask(crop, phrase.text, seed_hex, attempt)
-            except RequestError:
-                continue
+            reply = await self._ask(crop, phrase.text, seed_hex, attempt)
             checked = check_caption(reply.text, reply.finish_reason, asked)
             if not checked.faults and phrase.head in words(checked.text):
                 return Description(checked.text, "captioner")

@@ -163,6 +163,7 @@ class RegionsStage(Stage[CaptionedImage]):
 
         Raises:
             ImageError: the bytes are no picture.
+            RequestError: the captioner of regions refused a crop.
         """
         phrases = await self._phrases.submit(item.caption)
         texts = [phrase.text for phrase in phrases]
