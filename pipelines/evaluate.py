@@ -20,6 +20,7 @@ from datagen.command import command
 from datagen.evaluation.adapters import Crops
 from datagen.evaluation.benchmark import Choices, Outcome, Source, find
 from datagen.evaluation.cache import CachedEncoder, EmbeddingStore
+from datagen.evaluation.detection_choices import DetectionChoices
 from datagen.evaluation.encoder import Encoder
 from datagen.evaluation.item_scores import compare, write_items
 from datagen.evaluation.items import EvaluationError
@@ -40,6 +41,7 @@ class Run:
     annotations: str = ""
     images: str = ""
     data: str = ""
+    proposals: str = ""
     columns: dict[str, str] = field(default_factory=dict)
 
 
@@ -57,10 +59,14 @@ class Config:
     """Folder of the images that the annotations name."""
     data: str = ""
     """Folder or URL of a dataset whose tables are the benchmark."""
+    proposals: str = ""
+    """Boxes for open-vocabulary detection, a JSON file in the form of COCO's results;
+    pipelines/propose.py makes one with a detector."""
     columns: dict[str, str] = field(default_factory=dict)
     """Other names of the annotations' fields: official name and yours."""
     several: Annotated[tuple[Run, ...], tyro.conf.Suppress] = ()
-    """In a recipe: several benchmarks, each with benchmark, annotations, images, data, columns."""
+    """In a recipe: several benchmarks, each with benchmark, annotations, images, data,
+    proposals, columns."""
     output: str = ""
     """JSON file for the results; evaluation.json in the model's folder if not given. A Markdown
     table and a Parquet file with a row an item are written beside it."""
@@ -77,6 +83,7 @@ class Config:
     """Encode phrases as long texts; without it, as published."""
     max_skipped: float = 0.01
     """Share of the items that may be left out because their image or box is not usable."""
+    detection: DetectionChoices = field(default_factory=DetectionChoices)
     controls: bool = True
     """Compute the text-only controls."""
     resize: Fit | None = None
@@ -116,6 +123,7 @@ def evaluate(config: Config) -> dict[str, Outcome]:
         duplicates=config.duplicates,
         fewer_negatives=config.fewer_negatives,
         long_text=config.long_text,
+        detection=config.detection,
         controls=config.controls,
     )
     outcomes = {}
@@ -124,6 +132,7 @@ def evaluate(config: Config) -> dict[str, Outcome]:
             annotations=run.annotations,
             images=run.images,
             data=run.data,
+            proposals=run.proposals,
             columns=run.columns,
             max_skipped=config.max_skipped,
         )
@@ -166,14 +175,15 @@ def _runs(config: Config) -> list[Run]:
         if config.benchmark or config.annotations or config.data:
             raise EvaluationError("Give several benchmarks in a recipe, or one as arguments.")
         return list(config.several)
-    if bool(config.data) == bool(config.annotations):
+    if bool(config.data) == bool(config.annotations or config.images):
         raise EvaluationError("Give either --data, or --annotations with --images.")
     return [
         Run(
-            benchmark=config.benchmark or ("fgovd" if config.annotations else "tables"),
+            benchmark=config.benchmark or ("tables" if config.data else "fgovd"),
             annotations=config.annotations,
             images=config.images,
             data=config.data,
+            proposals=config.proposals,
             columns=config.columns,
         )
     ]
