@@ -25,6 +25,7 @@ from datagen.evaluation.encoder import Encoder
 from datagen.evaluation.item_scores import compare, write_items
 from datagen.evaluation.items import EvaluationError
 from datagen.evaluation.metrics import Ties
+from datagen.evaluation.open_clip_models import OpenClipEncoder
 from datagen.evaluation.published import markdown
 from datagen.evaluation.region_negatives import Duplicates, Fewer
 from datagen.evaluation.result import Result, write_results, write_whole
@@ -95,11 +96,11 @@ class Config:
     """Folder in which embeddings are kept, so that nothing is encoded twice and a run that was
     killed goes on; by default beside the output. "none": in memory only."""
     regions: Literal["dense", "crop"] = "dense"
-    """Features of regions: from the model's dense features, or of crops; the only way with SigLIP
-    and SigLIP 2 is crop."""
-    loader: Literal["fgclip", "transformers"] = "fgclip"
-    """Whose code runs the model: ours, for FG-CLIP and CLIP, or that of transformers, for CLIP,
-    SigLIP and SigLIP 2."""
+    """Features of regions: from the model's dense features, or of crops; the only way with models
+    of transformers and open_clip is crop."""
+    loader: Literal["fgclip", "transformers", "open_clip"] = "fgclip"
+    """Whose code runs the model: ours, for FG-CLIP and CLIP, that of transformers, for CLIP,
+    SigLIP and SigLIP 2, or that of open_clip, if it is installed."""
     device: str = "cpu"
     threads: int = 0
     """Of torch on a CPU; 0: as many as it likes."""
@@ -162,11 +163,12 @@ def _encoder(config: Config) -> Encoder:
         )
         return Crops(found) if config.regions == "crop" else found
     if config.regions == "dense":
-        raise EvaluationError("Models of transformers have no dense features: give --regions crop.")
-    return Crops(
-        TransformersEncoder(
-            config.model, config.device, fit=config.resize, interpolation=config.interpolation
+        raise EvaluationError(
+            f"Models of {config.loader} have no dense features: give --regions crop."
         )
+    load = TransformersEncoder if config.loader == "transformers" else OpenClipEncoder
+    return Crops(
+        load(config.model, config.device, fit=config.resize, interpolation=config.interpolation)
     )
 
 

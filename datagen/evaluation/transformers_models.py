@@ -76,7 +76,7 @@ class TransformersEncoder:
         if self._ours:
             found |= {"resize": self._fit, "interpolation": self._interpolation}
         elif self._size is None:
-            found["resize"] = "aspect kept"
+            found |= {"resize": "aspect kept", "max_patches": self._processor.max_num_patches}
         else:
             processor = self._processor
             cut = getattr(processor, "do_center_crop", False)
