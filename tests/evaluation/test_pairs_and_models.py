@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, SiglipConfig, SiglipModel
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    Siglip2Config,
+    Siglip2Model,
+    SiglipConfig,
+    SiglipModel,
+)
+from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
 
 from datagen.engines.errors import ModelNotFoundError
 from datagen.evaluation.adapters import Crops
@@ -110,6 +119,35 @@ def test_models_of_transformers_embed_as_they_do_alone(tmp_path, photos, kind):
     assert np.array_equal(texts[0], texts[2])
     _, regions = Crops(encoder).encode_images([picture], [[(0, 0, 1, 1), (0, 0, 0.5, 1)]])
     assert np.allclose(regions[0][0], images[0], atol=1e-5)
+
+
+def test_siglip2_of_any_resolution_keeps_the_aspect(tmp_path, photos):
+    torch.manual_seed(0)
+    tokenizer = learn_tokenizer(["a red mug", "a blue bird"], 400)
+    text = TOWER | {
+        "vocab_size": len(tokenizer), "max_position_embeddings": 16, "eos_token_id": 1,
+        "bos_token_id": 0, "projection_size": 16,
+    }  # fmt: skip
+    vision = TOWER | {"num_patches": 16, "patch_size": 8}
+    model = Siglip2Model(Siglip2Config(text_config=text, vision_config=vision)).eval()
+    processor = Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16)
+    for part in (tokenizer, model, processor):
+        part.save_pretrained(tmp_path / "model")
+    encoder = TransformersEncoder(str(tmp_path / "model"))
+    settings = encoder.settings
+    assert (settings["resize"], settings["max_patches"]) == ("aspect kept", 16)
+    wide = Image.open(photos / "a.png").convert("RGB")
+    both, _ = encoder.encode_images([wide, wide.crop((0, 0, 20, 20))], [()] * 2)
+    with torch.inference_mode():
+        alone = model.get_image_features(**processor(images=wide, return_tensors="pt"))
+        given = tokenizer(["a blue bird"], padding="max_length", max_length=16, return_tensors="pt")
+        text_alone = model.get_text_features(input_ids=given["input_ids"]).pooler_output[0].numpy()
+    seen = alone.pooler_output[0].numpy()
+    assert np.allclose(both[0], seen / np.linalg.norm(seen), atol=1e-5)
+    texts = encoder.encode_texts(["a blue bird"], long=False)
+    assert np.allclose(texts[0], text_alone / np.linalg.norm(text_alone), atol=1e-5)
+    with pytest.raises(ModelNotFoundError, match="any size: give no --resize"):
+        TransformersEncoder(str(tmp_path / "model"), fit="stretch")
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path):
