@@ -1,14 +1,16 @@
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from datagen.command import command
+from datagen.command import command, load_recipe
 from datagen.dataset import Dataset, Table
 from datagen.demo.truth_tables import write_truth_dataset
 from datagen.errors import UserError
+from datagen.evaluation.benchmark import NAMES, find
 from datagen.evaluation.items import EvaluationError
 from datagen.training.config import ModelConfig, OptimConfig, TrainConfig
 from datagen.training.encoder import ModelEncoder
@@ -143,3 +145,10 @@ def test_no_source_or_two_sources_are_refused(trained):
         evaluate(Config(model=str(trained[1])))
     with pytest.raises(EvaluationError, match="--data"):
         evaluate(Config(model=str(trained[1]), data="d", annotations="a"))
+
+
+def test_the_shipped_recipe_has_every_benchmark():
+    recipe = Path(__file__).parents[2] / "pipelines" / "recipes" / "gpu" / "evaluate.yaml"
+    runs = load_recipe(recipe, Config).several
+    assert {run.benchmark for run in runs} == set(NAMES)
+    assert all(callable(find(name).run) for name in NAMES)
