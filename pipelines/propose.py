@@ -25,7 +25,7 @@ from PIL import Image
 from datagen.command import command
 from datagen.evaluation.annotation_files import parsed
 from datagen.evaluation.benchmark import Source
-from datagen.evaluation.coco_files import file_name, read_coco
+from datagen.evaluation.coco_files import file_name, read_sized
 from datagen.evaluation.items import Skipped
 from datagen.evaluation.result import write_whole
 from datagen.images.decode import ImageError, decode
@@ -101,7 +101,7 @@ def propose(config: Config) -> tuple[list[dict[str, Any]], list[str]]:
         ModelNotFoundError: there is no such detector.
     """
     source = Source(annotations=config.annotations, images=config.images)
-    content = parsed(source, "propose", read_coco)
+    content = parsed(source, "propose", read_sized)
     phrases = list(config.phrases or dict.fromkeys(content.class_names().values()))
     skipped = Skipped(limit=config.max_skipped)
     detector = open_detector(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datagen.evaluation.annotation_files import parsed
 from datagen.evaluation.benchmark import Choices, Outcome, Source
-from datagen.evaluation.coco_files import CocoFile, read_coco
+from datagen.evaluation.coco_files import CocoFile, read_sized
 from datagen.evaluation.coco_split import BASE, NOVEL
 from datagen.evaluation.detection import Vocabulary, run_detection
 from datagen.evaluation.encoder import Encoder
@@ -19,7 +19,7 @@ MOST = 100
 
 def run(encoder: Encoder, source: Source, choices: Choices) -> Outcome:
     """AP, AP50 and AP75, and AP50 of base and novel classes. See `Benchmark`."""
-    content = parsed(source, "coco_detection", read_coco)
+    content = parsed(source, "coco_detection", read_sized)
     return run_detection(
         encoder,
         source,

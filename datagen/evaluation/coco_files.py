@@ -9,6 +9,8 @@ from typing import Any
 
 from datagen.evaluation.annotation_files import read_json
 from datagen.evaluation.benchmark import Source
+from datagen.evaluation.items import Skipped
+from datagen.evaluation.misfit import misfit
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,44 @@ def read_coco(source: Source) -> CocoFile:
         _, (_, _, _, _) = annotation["id"], annotation["bbox"]
     objects = [found for found in content["annotations"] if not found.get("iscrowd")]
     return CocoFile(content, content["images"], content["categories"], objects)
+
+
+def read_sized(source: Source) -> CocoFile:
+    """As `read_coco`, of pictures whose size is stated.
+
+    Raises:
+        KeyError: as `read_coco`, or a width or height is missing.
+    """
+    content = read_coco(source)
+    for image in content.images:
+        _ = image["width"], image["height"]
+    return content
+
+
+def without_misfits(content: CocoFile, skipped: Skipped) -> CocoFile:
+    """The file without the objects whose box is empty or outside of its picture's stated size.
+
+    Args:
+        content: with stated sizes.
+        skipped: gathers them; its limit is a share of all objects.
+
+    Raises:
+        EvaluationError: they are too many.
+    """
+    sizes = {image["id"]: (image["width"], image["height"]) for image in content.images}
+    bad = set()
+    for found in content.objects:
+        x, y, width, height = found["bbox"]
+        if problem := misfit((x, y, x + width, y + height), (None, None), sizes[found["image_id"]]):
+            skipped.add(f"annotation {found['id']}: {problem}", 1, len(content.objects))
+            bad.add(found["id"])
+    if not bad:
+        return content
+    left = [found for found in content.truth["annotations"] if found["id"] not in bad]
+    objects = [found for found in content.objects if found["id"] not in bad]
+    return CocoFile(
+        {**content.truth, "annotations": left}, content.images, content.categories, objects
+    )
 
 
 def file_name(image: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from datagen.dataset.rows import Box
 from datagen.evaluation.average_precision import Detected, Precision, best_overlaps
 from datagen.evaluation.benchmark import Choices, Outcome, Source
 from datagen.evaluation.classification import class_embeddings
-from datagen.evaluation.coco_files import CocoFile, file_name
+from datagen.evaluation.coco_files import CocoFile, file_name, without_misfits
 from datagen.evaluation.detection_choices import DetectionChoices
 from datagen.evaluation.encoder import Embeddings, Encoder
 from datagen.evaluation.item_rows import ItemRow
@@ -82,6 +82,8 @@ def run_detection(
             "pipelines/propose.py makes one with a detector."
         )
     chosen = choices.detection
+    misfits = Skipped(limit=source.max_skipped)
+    content = without_misfits(content, misfits)
     sizes = {image["id"]: (image["width"], image["height"]) for image in content.images}
     proposals, outside = read_proposals(source.proposals, sizes, chosen.proposals_an_image)
     skipped = Skipped(limit=source.max_skipped)
@@ -143,7 +145,7 @@ def run_detection(
         ]
         rows = rows or _rows(name, content, counted, set(vocabulary.classes), precision.scores)
     results.append(_recall(name, content, set(image_ids), covered, settings))
-    return Outcome(results=results, items=rows, skipped=skipped.reasons)
+    return Outcome(results=results, items=rows, skipped=misfits.reasons + skipped.reasons)
 
 
 def detections(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datagen.evaluation.annotation_files import parsed
 from datagen.evaluation.benchmark import Choices, Outcome, Source
-from datagen.evaluation.coco_files import CocoFile, read_coco
+from datagen.evaluation.coco_files import CocoFile, read_sized
 from datagen.evaluation.detection import Vocabulary, run_detection
 from datagen.evaluation.encoder import Encoder
 
@@ -31,7 +31,7 @@ def run(encoder: Encoder, source: Source, choices: Choices) -> Outcome:
 
 
 def _read(source: Source) -> CocoFile:
-    content = read_coco(source)
+    content = read_sized(source)
     for kind in content.categories:
         if kind["frequency"] not in ("r", "c", "f"):
             raise KeyError(f"frequency {kind['frequency']}")

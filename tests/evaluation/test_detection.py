@@ -215,3 +215,27 @@ def test_what_is_missing_is_named(coco, tmp_path):
         run("coco_detection", coco)
     found, outcome = run("coco_detection", replace(coco, max_skipped=0.5))
     assert len(outcome.skipped) == 1 and found["ap"].n == 3
+
+
+def changed(source, change):
+    content = json.loads(Path(source.annotations).read_text())
+    change(content)
+    Path(source.annotations).write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("bbox", "says"),
+    [([30, 0, 20, 20], "lies outside the image of 40"), ([0, 0, 0, 9], "is empty")],
+)
+def test_objects_whose_box_is_none_of_their_picture_are_listed_and_do_not_count(coco, bbox, says):
+    changed(coco, lambda content: content["annotations"][0].update(bbox=bbox))
+    with pytest.raises(EvaluationError, match=f"1 of 4 items.*annotation 10: the box .*{says}"):
+        run("coco_detection", coco)
+    found, outcome = run("coco_detection", replace(coco, max_skipped=0.25))
+    assert found["ap"].n == 3 and len(outcome.skipped) == len(outcome.items) - 2 == 1
+
+
+def test_pictures_without_a_size_are_refused(coco):
+    changed(coco, lambda content: content["images"][1].pop("width"))
+    with pytest.raises(EvaluationError, match=r"layout of coco_detection.*width"):
+        run("coco_detection", coco)
