@@ -47,8 +47,11 @@ def published() -> dict[str, dict[str, float]]:
 
 def markdown(results: Sequence[Result], model: str) -> str:
     """Two tables: all results of the model, and those that others have published beside theirs."""
+    protocols = dict.fromkeys(_protocol(result) for result in results if result.settings)
     lines = [
         f"# {model}",
+        "",
+        *(f"- {protocol}" for protocol in protocols if protocol),
         "",
         "| benchmark | metric | score | 95 % interval | chance | items |",
         "|---|---|---:|---:|---:|---:|",
@@ -70,6 +73,13 @@ def markdown(results: Sequence[Result], model: str) -> str:
         for name, scores in published().items():
             lines.append(f"| {name} | " + " | ".join(f"{scores[c]:.1f}" for c in columns) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _protocol(result: Result) -> str:
+    """What was done with pictures, which published scores beside may have done otherwise."""
+    names = ("regions", "resize", "interpolation", "image_size")
+    told = [f"{name} {result.settings[name]}" for name in names if name in result.settings]
+    return ", ".join(told)
 
 
 def _cent(value: float | None) -> str:

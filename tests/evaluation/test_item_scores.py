@@ -112,8 +112,16 @@ def test_sizes_are_those_of_coco():
 
 
 def test_the_table_has_published_scores_beside():
-    result = Result(benchmark="fgovd_hard", metric="top1", value=0.461, n=3545, chance=0.09)
-    text = markdown([result], "mine")
+    result = Result(
+        benchmark="fgovd_hard",
+        metric="top1",
+        value=0.461,
+        n=3545,
+        chance=0.09,
+        settings={"regions": "crop", "resize": "stretch", "image_size": 224, "ties": "correct"},
+    )
+    text = markdown([result, result], "mine")
+    assert text.count("- regions crop, resize stretch, image_size 224\n") == 1
     assert "| **mine** | 46.1 |" in text and "| CLIP-B | 12.0 |" in text
     assert "FG-CLIP2-L" in text and "lvis" not in text
     assert published()["SigLIP2-B"]["imagenet_v2 top1"] == 74.5
