@@ -44,7 +44,12 @@ def run_pairs(
     whole = WholeImages(encoder)
     scored = score(whole, _pictures(pairs, skipped), protocol)
     results = with_controls(scored, protocol, name, controls=choices.controls)
-    results = [replace(r, settings={**r.settings, "regions": "whole picture"}) for r in results]
+    results = [
+        r  # controls see no picture
+        if r.metric.startswith("text_only")
+        else replace(r, settings={**r.settings, "regions": "whole picture"})
+        for r in results
+    ]
     items = rows_of_negatives(name, scored.items)
     return Outcome(results=results, items=items, skipped=skipped.reasons)
 
