@@ -118,9 +118,12 @@ def read_dataset(dataset: Dataset, skipped: Skipped | None = None) -> Iterator[P
             items = []
             for row in negatives.get(image.image_id, ()):
                 x1, y1, x2, y2 = box = boxes[row.region_id]
+                where = f"region {row.region_id} of image {image.image_id}"
                 if not (0 <= x1 < x2 <= _END and 0 <= y1 < y2 <= _END):
-                    where = f"region {row.region_id} of image {image.image_id}"
                     skipped.add(f"{where}: the box {list(box)} is no part of it", 1, total)
+                    continue
+                if not all(negative.text.strip() for negative in row.negatives):
+                    skipped.add(f"{where}: one of its negatives is empty", 1, total)
                     continue
                 items.append(
                     RegionItem(

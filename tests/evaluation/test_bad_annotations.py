@@ -175,19 +175,24 @@ def test_columns_of_what_has_none_are_refused(tmp_path):
             find(name).run(BagOfWords(), source, Choices())
 
 
-def test_tables_list_pictures_that_are_broken_and_boxes_that_are_outside(tmp_path):
+def test_tables_list_what_is_broken_outside_or_empty(tmp_path):
     dataset = write_truth_dataset(str(tmp_path), "tiny-test", 16)
     images = list(dataset.read_rows(Table.IMAGES, 0))
     regions = list(dataset.read_rows(Table.REGIONS, 0))
     images[0] = replace(images[0], bytes=b"<html>")
     outside = next(i for i, r in enumerate(regions) if r.image_id == images[1].image_id)
     regions[outside] = replace(regions[outside], bbox=(0.5, 0.5, 1.5, 1.0))
-    for table, rows in ((Table.IMAGES, images), (Table.REGIONS, regions)):
+    negatives = list(dataset.read_rows(Table.NEGATIVES, 0))
+    at, row = next((i, r) for i, r in enumerate(negatives) if r.image_id == images[2].image_id)
+    negatives[at] = replace(row, negatives=[replace(row.negatives[0], text=" ")])
+    changed = {Table.IMAGES: images, Table.REGIONS: regions, Table.NEGATIVES: negatives}
+    for table, rows in changed.items():
         lineage = Lineage(stage="truth", settings={})
         dataset.commit(table, 0, rows, lineage=lineage, rows_in=len(rows))
     with pytest.raises(EvaluationError, match=r"image \w+: an HTML page"):
         list(read_dataset(dataset))
     skipped = Skipped(limit=0.5)
     pictures = list(read_dataset(dataset, skipped))
-    assert len(pictures) == 15 and len(skipped.reasons) == 2
+    assert len(pictures) == 15 and len(skipped.reasons) == 3
     assert "no part of it" in skipped.reasons[1]
+    assert f"region {row.region_id}" in skipped.reasons[2] and "is empty" in skipped.reasons[2]
