@@ -9,6 +9,7 @@ Example:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -69,8 +70,9 @@ class Config:
     """In a recipe: several benchmarks, each with benchmark, annotations, images, data,
     proposals, columns."""
     output: str = ""
-    """JSON file for the results; evaluation.json in the model's folder if not given. A Markdown
-    table and a Parquet file with a row an item are written beside it."""
+    """JSON file for the results; if not given, evaluation.json in the model's folder, or for a
+    model from a hub in a folder organisation--model. A Markdown table and a Parquet file with a row
+    an item are written beside it."""
     against: str = ""
     """Parquet file of items of another evaluation, to compare with item by item."""
     ties: Ties | None = None
@@ -116,9 +118,9 @@ def evaluate(config: Config) -> dict[str, Outcome]:
     benchmarks = [find(run.benchmark) for run in runs]
     if config.threads:
         torch.set_num_threads(config.threads)
-    folder = config.cache or str(_output(config).with_suffix(".cache"))
-    store = EmbeddingStore(None if config.cache == "none" else folder)
-    encoder = CachedEncoder(_encoder(config), store)
+    output, model = _output(config), _encoder(config)
+    folder = config.cache or str(output.with_suffix(".cache"))
+    encoder = CachedEncoder(model, EmbeddingStore(None if config.cache == "none" else folder))
     choices = Choices(
         ties=config.ties,
         duplicates=config.duplicates,
@@ -150,7 +152,12 @@ def _with_settings(result: Result, encoder: Encoder) -> Result:
 
 
 def _output(config: Config) -> Path:
-    return Path(config.output or Path(config.model) / "evaluation.json")
+    if config.output:
+        return Path(config.output)
+    # A folder of the name of a model on a hub would be taken for the model the next time.
+    own = Path(config.model)
+    folder = own if own.is_dir() else Path(re.sub(r"[/:]+", "--", config.model))
+    return folder / "evaluation.json"
 
 
 def _encoder(config: Config) -> Encoder:
@@ -193,10 +200,12 @@ def _runs(config: Config) -> list[Run]:
 
 def main(config: Config) -> None:
     """Evaluate, print the results, and write them."""
+    if config.against and not Path(config.against).is_file():
+        raise EvaluationError(f"There is no file of items {config.against}.")
+    output = _output(config)
     outcomes = evaluate(config)
     results = [result for outcome in outcomes.values() for result in outcome.results]
     skipped = [reason for outcome in outcomes.values() for reason in outcome.skipped]
-    output = Path(config.output or Path(config.model) / "evaluation.json")
     items = (item for outcome in outcomes.values() for item in outcome.items)
     write_items(output.with_suffix(".parquet"), items)
     if config.against:

@@ -67,6 +67,25 @@ def test_a_second_run_encodes_nothing_and_finds_the_same(trained, tmp_path, monk
         evaluate(replace(config, interpolation="bilinear"))
 
 
+def test_a_model_from_a_hub_is_not_hidden_by_a_folder_of_its_name(trained, tmp_path, monkeypatch):
+    data, run = trained
+    monkeypatch.chdir(tmp_path)
+
+    def load(config):
+        assert not list(tmp_path.iterdir())  # as the hub's name is looked for here first
+        return ModelEncoder.load(run)
+
+    monkeypatch.setattr("pipelines.evaluate._encoder", load)
+    config = Config(model="owner/model", data=str(data), controls=False)
+    main(config)
+    assert {path.name for path in (tmp_path / "owner--model").iterdir()} == {
+        "evaluation.cache", "evaluation.json", "evaluation.md", "evaluation.parquet",
+    }  # fmt: skip
+    assert not (tmp_path / "owner").exists()
+    with pytest.raises(EvaluationError, match="There is no file of items"):
+        main(replace(config, against="none.parquet"))
+
+
 def test_dense_regions_of_a_cut_picture_are_refused(trained):
     data, run = trained
     config = Config(model=str(run), data=data, controls=False, cache="none", resize="crop")
