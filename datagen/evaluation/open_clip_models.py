@@ -64,6 +64,12 @@ class OpenClipEncoder:
             raise ModelNotFoundError(f"No model of open_clip at {name}: {reason}") from None
         prepared = self._model.visual.preprocess_cfg
         self._size = _side(name, prepared["size"])
+        patch = getattr(self._model.visual, "patch_size", (1,))  # other towers have none
+        if any(self._size % side for side in patch):
+            raise ModelNotFoundError(
+                f"The model {name} does not fit its own images: their side of {self._size} pixels "
+                f"is no multiple of its patch of {patch[0]}. Mend its open_clip_config.json."
+            )
         self._mean, self._std = (
             np.array(prepared[key], np.float32)[:, None, None] for key in ("mean", "std")
         )

@@ -113,6 +113,11 @@ def test_what_cannot_be_loaded_is_named(open_clip, tmp_path):
     written(open_clip, tmp_path / "long", resize_mode="longest")
     with pytest.raises(ModelNotFoundError, match="--resize stretch or --resize crop"):
         OpenClipEncoder(str(tmp_path / "long"))
+    written(open_clip, tmp_path / "odd")
+    file = tmp_path / "odd" / "open_clip_config.json"
+    file.write_text(file.read_text().replace('"image_size": 32', '"image_size": 40'))
+    with pytest.raises(ModelNotFoundError, match="40 pixels is no multiple of its patch of 16"):
+        OpenClipEncoder(str(tmp_path / "odd"))
     (tmp_path / "long" / "open_clip_model.safetensors").unlink()
     for name in (str(tmp_path / "long"), str(tmp_path), "ViT-B-32", "ViT-B-32/no_such_tag"):
         with pytest.raises(ModelNotFoundError, match="No model of open_clip"):
