@@ -13,7 +13,8 @@ Prints one line of JSON last. `efficiency_…` is the pipeline's rate over the b
 total seconds; `vs_ray_data_llm` the pipeline's rate over ray.data.llm's; `prefix_cache_share` the
 share of prompt tokens that the pipeline's engines took from their cache. `…_undisturbed` are the
 same without the time in which the engine wanted a core and other programs had it, and
-`…_idle` the share of the rest in which the engine had nothing to do (see `engine_watch`).
+`…_idle` the share of the rest in which the engine had nothing to do (see `engine_watch`). With
+the defaults it takes about 12 minutes on two cores that do nothing else, of which half are starts.
 
     python -m benchmarks.engine_efficiency --model runs/demo/models/smollm2
 """
@@ -37,7 +38,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.engine_watch import EngineTime, EngineWatch
-from benchmarks.engine_workloads import image_workload, requests_of, text_request, text_workload
+from benchmarks.engine_workloads import (
+    SHARDS,
+    image_workload,
+    requests_of,
+    text_request,
+    text_workload,
+)
 from datagen.engines.chat import ChatRequest, Usage
 from datagen.engines.config import EngineConfig
 from datagen.runner import RunConfig, run_stage
@@ -79,7 +86,8 @@ def pipeline(kind: str, model: str, rows: int, folder: Path) -> Measurement:
     workload = (
         text_workload(folder, model, rows) if kind == "text" else image_workload(folder, rows)
     )
-    run = RunConfig(rows_in_flight=ROWS_IN_FLIGHT, shards_in_flight=4)
+    # The shards are so small here that fewer at once would not fill the engine's slots.
+    run = RunConfig(rows_in_flight=ROWS_IN_FLIGHT, shards_in_flight=SHARDS)
     summary = run_stage(*workload, run)
     assert summary.rows_in == rows and summary.dead_letters < rows / 100, summary.line()
     return Measurement(seconds=summary.engine_seconds, usage=summary.usage)
@@ -230,7 +238,12 @@ def in_own_process(side: str, arguments: argparse.Namespace) -> Measurement:
             command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
         )
         watch = EngineWatch(process.pid)
-        output, _ = process.communicate()
+        try:
+            output, _ = process.communicate(timeout=arguments.limit_s)
+        except subprocess.TimeoutExpired:
+            sys.exit(f"{side} took longer than {arguments.limit_s:g} s (--limit-s).")
+        finally:
+            process.kill()  # of what it started, all ends with it
         if process.returncode != 0:
             errors.seek(0)
             sys.exit(f"{side} failed:\n{errors.read()[-4000:]}")
@@ -269,9 +282,10 @@ def main() -> None:
     """Print one line a measurement, then one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="runs/demo/models/smollm2", help="SmolLM2's folder")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--images", type=int, default=800)
-    parser.add_argument("--texts", type=int, default=400)
+    parser.add_argument("--texts", type=int, default=160)
+    parser.add_argument("--limit-s", type=float, default=900.0, help="longest time of a side")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
     parser.add_argument("--side", choices=SIDES, help="measure one side, in this process")
     parser.add_argument("--rows", type=int, default=0)
