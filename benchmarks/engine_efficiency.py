@@ -260,6 +260,8 @@ def report(totals: dict[str, Measurement]) -> dict[str, float]:
         if side in totals and other in totals:
             ours, theirs = totals[side], totals[other]
             figures[name] = round(ours.rate / theirs.rate, 4)
+            if not (ours.engine.seen and theirs.engine.seen):
+                return
             figures[f"{name}_undisturbed"] = round(
                 ours.undisturbed(lead) / theirs.undisturbed(lead), 4
             )
@@ -273,8 +275,9 @@ def report(totals: dict[str, Measurement]) -> dict[str, float]:
         figures["prefix_cache_share"] = round(sum(u.cached_tokens for u in usages) / prompt, 4)
     for side, total in totals.items():
         figures[f"{side}_per_s"] = round(total.rate, 3)
-        own = total.engine.work + total.engine.idle
-        figures[f"{side}_idle"] = round(total.engine.idle / own, 4)
+        if total.engine.seen:
+            own = total.engine.work + total.engine.idle
+            figures[f"{side}_idle"] = round(total.engine.idle / own, 4)
     return figures
 
 

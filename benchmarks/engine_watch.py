@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,11 @@ class EngineTime:
     disturbed: float = 0.0
     idle: float = 0.0
     lead: float = 0.0
+
+    @property
+    def seen(self) -> bool:
+        """Whether the engine was found at work."""
+        return self.work > 0
 
     def plus(self, other: EngineTime) -> EngineTime:
         """The sum of two."""
@@ -84,6 +90,7 @@ class EngineWatch:
 
     def _find(self) -> int | None:
         for process in self._parent.children(recursive=True):
-            if "VLLM::EngineCore" in " ".join(process.cmdline()):
-                return process.pid
+            with suppress(psutil.Error):  # it has just ended, or is a zombie
+                if "VLLM::EngineCore" in " ".join(process.cmdline()):
+                    return process.pid
         return None
