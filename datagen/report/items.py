@@ -87,7 +87,7 @@ class ItemFiles:
             self._open(number, path)
         if len(paths) == 2:
             self._connection.execute(
-                "CREATE VIEW both AS SELECT a.* EXCLUDE (number), a.number AS first, "
+                "CREATE VIEW pairs AS SELECT a.* EXCLUDE (number), a.number AS first, "
                 "b.number AS second, a.credit - b.credit AS better, "
                 "a.lead / nullif(a.spread, 0) - b.lead / nullif(b.spread, 0) AS apart "
                 "FROM items0 AS a JOIN items1 AS b "
@@ -146,7 +146,7 @@ class ItemFiles:
             [
                 self._only(first, second, "better > 0", "apart DESC", number),
                 self._only(second, first, "better < 0", "apart ASC", number),
-                self._worst("both", "first, second", number),
+                self._worst("pairs", "first, second", number),
             ]
         )
 
@@ -162,7 +162,7 @@ class ItemFiles:
     def _only(self, right: str, wrong: str, where: str, order: str, number: int) -> Choice:
         lead = f"Items that {right} gets right and {wrong} does not, the clearest first."
         title = f"Only {right} is right"
-        return self._choice(title, lead, "both", "first, second", where, order, number)
+        return self._choice(title, lead, "pairs", "first, second", where, order, number)
 
     def _choice(
         self, title: str, lead: str, view: str, rows: str, where: str, order: str, number: int
