@@ -9,11 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
-from vllm_samples import CONFIG, LONG_PROMPT, SHORT_PROMPT, make_images
 
 from datagen.captions.stage import CaptionsConfig, CaptionsStage
 from datagen.dataset import Table
 from datagen.runner import RunConfig, run_stage
+from tests.engines.vllm_samples import CONFIG, LONG_PROMPT, SHORT_PROMPT, make_images
 
 ROWS = 600
 

@@ -8,7 +8,6 @@ import threading
 import time
 
 import pytest
-from endpoint_fakes import MODEL, FakeEndpoint, completion, free_port
 from PIL import Image
 
 from datagen.engines.chat import ChatRequest, Sampling, Structure, Usage
@@ -17,6 +16,7 @@ from datagen.engines.endpoints import Endpoint
 from datagen.engines.errors import EngineDeadError, ModelNotFoundError, RequestError
 from datagen.engines.open import check_engine, open_engine
 from datagen.engines.openai_engine import _retry_after
+from tests.engines.endpoint_fakes import MODEL, FakeEndpoint, completion, free_port
 
 FAULTS = ["429", "500", "503", "garbage", "half", "no choices", "another object", "close", "never"]
 

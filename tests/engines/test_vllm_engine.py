@@ -17,7 +17,6 @@ from pathlib import Path
 import psutil
 import pytest
 from vllm.renderers.params import ChatParams
-from vllm_samples import CAPTIONER, CONFIG, question
 
 from datagen.engines.chat import ChatReply, ChatRequest, Sampling, Structure
 from datagen.engines.config import EngineConfig
@@ -25,6 +24,7 @@ from datagen.engines.errors import EngineDeadError, ModelNotFoundError, RequestE
 from datagen.engines.open import open_engine
 from datagen.engines.vllm_engine import _messages
 from datagen.engines.vllm_process import ProcessLog, ProcessNotes
+from tests.engines.vllm_samples import CAPTIONER, CONFIG, question
 
 
 class InThread:

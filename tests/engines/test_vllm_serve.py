@@ -11,8 +11,6 @@ from dataclasses import replace
 
 import pytest
 import ray
-from endpoint_fakes import free_port
-from vllm_samples import CAPTIONER, LONG_PROMPT, ROOT, SHORT_PROMPT, encoded, make_images, question
 
 from datagen.captions.stage import CaptionsConfig, CaptionsStage
 from datagen.demo.language import long_caption
@@ -25,6 +23,16 @@ from datagen.regions.descriptions import DescriptionsConfig
 from datagen.regions.stage import CaptionedImage, RegionsConfig, RegionsStage
 from datagen.runner import RunConfig, run_stage
 from datagen.texts.checks import words
+from tests.engines.endpoint_fakes import free_port
+from tests.engines.vllm_samples import (
+    CAPTIONER,
+    LONG_PROMPT,
+    ROOT,
+    SHORT_PROMPT,
+    encoded,
+    make_images,
+    question,
+)
 
 KEY = "sk-of-the-test"
 NAME = "captioner"

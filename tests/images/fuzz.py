@@ -1,4 +1,4 @@
-"""Mutates valid pictures and decodes them: ``python fuzz.py --count 100000 --seed 1``.
+"""Mutates valid pictures and decodes them: ``python -m tests.images.fuzz --count 100000 --seed 1``.
 
 Ends with exit code 0 and one line of JSON if every mutant was a picture or an `ImageError`, within
 4 GB and 30 CPU seconds a thousand. A crash of a decoder ends the process.

@@ -1,4 +1,4 @@
-"""Mutates valid tars, Parquet and FineHARD files and imports them: ``fuzz_sources.py --count 300``.
+"""Mutates valid tars, Parquet and FineHARD files and imports them: ``python -m tests.images.fuzz_sources``.
 
 Every row must be a picture or a dead letter with an id of its own, or the file is refused as a
 whole with a `SourceError`. Ends with one line of JSON.
@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fuzz import MEMORY, mutate
-from import_samples import Imported, png, tar_of
 
 from datagen.images.sources.base import SourceError
+from tests.images.fuzz import MEMORY, mutate
+from tests.images.import_samples import Imported, png, tar_of
 
 
 def seeds() -> dict[str, tuple[str, bytes]]:

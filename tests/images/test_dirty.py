@@ -8,11 +8,11 @@ import zlib
 
 import numpy as np
 import pytest
-from import_samples import encoded
 from PIL import Image, ImageOps, PngImagePlugin
 
 from datagen.images import decode as module
 from datagen.images.decode import ImageError, decode, inspect
+from tests.images.import_samples import encoded
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 

@@ -8,16 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 PICTURES, SOURCES = 10_000, 100
 
 
 def run(script: str, count: int) -> dict:
     result = subprocess.run(
-        [sys.executable, str(HERE / script), "--count", str(count)],
+        [sys.executable, "-m", f"tests.images.{script}", "--count", str(count)],
         capture_output=True,
         text=True,
-        cwd=HERE.parents[1],
+        cwd=ROOT,
         timeout=900,
     )
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
@@ -25,12 +25,12 @@ def run(script: str, count: int) -> dict:
 
 
 def test_mutated_pictures_are_pictures_or_refused():
-    result = run("fuzz.py", PICTURES)
+    result = run("fuzz", PICTURES)
     assert result["pictures"] + result["refused"] == PICTURES
     assert result["pictures"] > PICTURES // 20 and result["refused"] > PICTURES // 4
     assert result["peak_mib"] < 1000
 
 
 def test_mutated_sources_give_pictures_and_dead_letters():
-    result = run("fuzz_sources.py", SOURCES)
+    result = run("fuzz_sources", SOURCES)
     assert result["rows"] > SOURCES and result["dead letters"] > SOURCES

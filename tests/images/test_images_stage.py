@@ -6,7 +6,6 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from import_samples import Imported, local_ray, look_for, png, tar_of
 from PIL import Image
 
 from datagen.dataset import Dataset, Table
@@ -17,6 +16,7 @@ from datagen.images.annotations import AnnotationsStage
 from datagen.images.sources.base import RawImage, SourceError
 from datagen.images.stage import ImagesStage, ImportConfig
 from datagen.runner import RunConfig, run_stage
+from tests.images.import_samples import Imported, local_ray, look_for, png, tar_of
 
 RUN = RunConfig(cpus_per_actor=0.5, shards_in_flight=2, rows_in_flight=8)
 

@@ -7,7 +7,6 @@ import uuid
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from import_samples import Imported, local_ray, look_for, png, tar_of
 from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
@@ -20,6 +19,7 @@ from datagen.export.webdataset import WebDatasetExporter
 from datagen.images.sources.base import SourceError
 from datagen.images.stage import ImagesStage, ImportConfig
 from datagen.runner import RunConfig, run_stage
+from tests.images.import_samples import Imported, local_ray, look_for, png, tar_of
 
 KEY, SECRET = "an-access-key", "a-secret-that-must-not-be-seen"
 

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from import_samples import Imported, png
+
+from tests.images.import_samples import Imported, png
 
 RECORD = {
     "caption": "A red mug stands on a table.",

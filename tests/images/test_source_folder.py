@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from import_samples import Imported, png
 
 from datagen.images import plan
+from tests.images.import_samples import Imported, png
 
 
 def test_links_and_odd_files_are_dead_letters(tmp_path):

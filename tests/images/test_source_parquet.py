@@ -8,9 +8,9 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from import_samples import Imported, png
 
 from datagen.images.sources.base import SourceError
+from tests.images.import_samples import Imported, png
 
 
 def write(path, columns, **options):

@@ -6,7 +6,8 @@ import json
 import tarfile
 
 import pytest
-from import_samples import Imported, png, tar_of
+
+from tests.images.import_samples import Imported, png, tar_of
 
 
 def sample(key: str, shade: int, **about) -> list[tuple[str, bytes]]:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from groundingdino_samples import random_model, saved
 
 import datagen.demo
 from datagen.engines.errors import ModelNotFoundError
 from datagen.regions.groundingdino import GroundingDinoPyDetector, GroundingDinoSettings
 from datagen.regions.groundingdino_weights import config_of, convert, from_original, to_original
+from tests.regions.groundingdino_samples import random_model, saved
 
 PROCESSOR = Path(datagen.demo.__file__).parent / "models" / "detector"
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from groundingdino_samples import random_model, saved
 
 from datagen.dataset import CaptionRow, Dataset, ImageRow, Table
 from datagen.dataset.lineage import Lineage
@@ -24,6 +23,7 @@ from datagen.regions import groundingdino_worker
 from datagen.regions.detector import TransformersDetector
 from datagen.regions.groundingdino import GroundingDinoPyDetector, GroundingDinoSettings
 from datagen.regions.groundingdino_weights import convert, to_original
+from tests.regions.groundingdino_samples import random_model, saved
 
 ROOT = Path(__file__).parents[2]
 PYTHON = os.environ.get("GROUNDINGDINO_PYTHON", "")

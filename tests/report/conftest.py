@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from report_samples import write
+
+from tests.report.report_samples import write
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops
-from report_samples import EVIL, write
 
 from datagen.report.page import write_report
+from tests.report.report_samples import EVIL, write
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

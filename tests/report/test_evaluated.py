@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from report_samples import EVIL, picture
 
 from datagen.dataset import DatasetError
 from datagen.evaluation.item_rows import ItemRow
@@ -22,6 +21,7 @@ from datagen.report.heat import overlay
 from datagen.report.items import ItemFiles
 from datagen.report.page import write_report
 from datagen.report.pictures import find_pictures
+from tests.report.report_samples import EVIL, picture
 
 REPORT = Path(__file__).parents[2] / "pipelines" / "report.py"
 BOX = (0.1, 0.2, 0.4, 0.8)

@@ -12,12 +12,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_samples import EVIL, LONG, PHRASES, image_row, lineage, write
 
 from datagen.dataset import DatasetError, Table
 from datagen.report.gallery import changes, segments
 from datagen.report.page import write_report
 from datagen.report.summary import Summary, read_summary
+from tests.report.report_samples import EVIL, LONG, PHRASES, image_row, lineage, write
 
 SUMMARY = {
     "synthetic": True,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from report_samples import EVIL, PHRASES, lineage, write
 
 from datagen.dataset import DatasetError, Table
 from datagen.report.views import VIEWS, main, open_views, tables_present
+from tests.report.report_samples import EVIL, PHRASES, lineage, write
 
 
 def ask(root, query):

@@ -14,7 +14,7 @@ from datagen.runner import RunConfig
 from datagen.stage import Item, RowError, Stage
 
 ROWS = 10
-PATHS = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__).parent)])
+ROOT = str(Path(__file__).parents[2])
 RUN = RunConfig(cpus_per_actor=0.5, rows_in_flight=8)
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import ray
-from echo_stage import PATHS, RUN, Echo, make_dataset
 
 from datagen.dataset import Dataset, Table
 from datagen.engines.chat import Usage
 from datagen.flow import estimate, run_stages
 from datagen.runner import RunSummary
+from tests.runner.echo_stage import ROOT, RUN, Echo, make_dataset
 
 SUMMARY = RunSummary(
     stage="captions",
@@ -29,7 +29,7 @@ SUMMARY = RunSummary(
 
 @pytest.fixture(scope="module")
 def local_ray():
-    environment = {"env_vars": {"PYTHONPATH": PATHS}}
+    environment = {"env_vars": {"PYTHONPATH": ROOT}}
     ray.init(address="local", num_cpus=2, include_dashboard=False, runtime_env=environment)
     yield
     ray.shutdown()

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import ray
-from echo_stage import PATHS, RUN, Echo, make_dataset
 
 from datagen.dataset import Dataset, DatasetError, ImageRow, Table
 from datagen.dataset.lineage import Lineage
 from datagen.dataset.lock import Holder
 from datagen.runner import StageError, run_stage
 from datagen.stage import Item, Stage
+from tests.runner.echo_stage import ROOT, RUN, Echo, make_dataset
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,7 +24,7 @@ def local_ray():
         address="local",
         num_cpus=2,
         include_dashboard=False,
-        runtime_env={"env_vars": {"PYTHONPATH": PATHS}},
+        runtime_env={"env_vars": {"PYTHONPATH": ROOT}},
     )
     yield
     ray.shutdown()
@@ -215,9 +215,8 @@ def test_what_may_come_once_comes_once_in_all_shards(tmp_path):
 
 def test_a_second_driver_waits_and_finds_all_done(dataset, tmp_path):
     code = f"""
-import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_runner import *
-environment = {{"env_vars": {{"PYTHONPATH": {PATHS!r}}}}}
+from tests.runner.test_runner import *
+environment = {{"env_vars": {{"PYTHONPATH": {ROOT!r}}}}}
 ray.init(
     address={ray.get_runtime_context().gcs_address!r},
     log_to_driver=False,
@@ -226,7 +225,7 @@ ray.init(
 print(run_stage(Echo(Path({str(tmp_path)!r})), Dataset({dataset.root!r}), RUN).line())
 """
     drivers = [
-        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
         for _ in range(2)
     ]
     lines = [driver.communicate(timeout=240)[0] for driver in drivers]

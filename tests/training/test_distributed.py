@@ -5,7 +5,10 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing
 from torch.nn.parallel import DistributedDataParallel
-from training_cases import (
+
+from datagen.training.objective import Encoder, LossConfig
+from datagen.training.step import forward_backward
+from tests.training.training_cases import (
     assert_same_gradients,
     batch_of,
     gradients,
@@ -13,9 +16,6 @@ from training_cases import (
     make_tokenizer,
     sample,
 )
-
-from datagen.training.objective import Encoder, LossConfig
-from datagen.training.step import forward_backward
 
 # Negatives of the regions of each image, of each rank. Neighbours share region texts.
 CASES = {

@@ -7,7 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.nn import functional
-from training_cases import (
+
+from datagen.training.objective import Encoder, LossConfig, compute_losses
+from datagen.training.step import forward_backward
+from datagen.training.weights import new_model
+from tests.training.training_cases import (
     SIZES,
     assert_same_gradients,
     batch_of,
@@ -16,10 +20,6 @@ from training_cases import (
     make_tokenizer,
     sample,
 )
-
-from datagen.training.objective import Encoder, LossConfig, compute_losses
-from datagen.training.step import forward_backward
-from datagen.training.weights import new_model
 
 PUBLISHED = LossConfig(same_text_is_negative=True)
 

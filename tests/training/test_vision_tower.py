@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
-from training_cases import make_model, make_tokenizer
 from transformers import (
     CLIPImageProcessor,
     CLIPVisionModel,
@@ -28,6 +27,7 @@ from datagen.training.blocks import block
 from datagen.training.data import resized
 from datagen.training.weights import save_model
 from pipelines import vision_tower
+from tests.training.training_cases import make_model, make_tokenizer
 
 COLOURS = {"red": (220, 30, 30), "green": (20, 160, 60), "blue": (30, 60, 220), "white": (245,) * 3}
 QUESTION = "What colour is it ?"
