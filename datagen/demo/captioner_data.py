@@ -39,7 +39,7 @@ ATTRIBUTES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 MAX_OBJECTS = 6
 UNNAMED_SHARE = 0.25  # of the pictures, whose colours and finishes have no names
-SHAPELESS_SHARE = 0.15  # of the pictures, whose kinds have no names
+SHAPELESS_SHARE = 0.25  # of the pictures, whose kinds have no names
 UNTOLD_KIND = -2  # the label of a cell of such an object: something is there
 SWAP_SHARE = 0.1
 """Words of colour and finish that stand wrong before what is to be said next. A captioner that

@@ -62,11 +62,15 @@ def _paint(picture: Image.Image, what: SceneObject, mirror: bool) -> None:
     side = picture.width
     x1, y1, x2, y2 = (round(value * side) for value in what.bbox)
     masks = masks_of(what.kind, x2 - x1, y2 - y1, mirror, OUTLINE_SHARE * side)
-    detail: RGB = (205, 205, 210) if what.colour == "black" else OUTLINE
     sheet = texture(what.colour, what.finish, x2 - x1, y2 - y1, side / CANVAS)
     picture.paste(OUTLINE, (x1, y1), masks.whole)
     picture.paste(sheet, (x1, y1), masks.body)
-    picture.paste(detail, (x1, y1), masks.details)
+    picture.paste(detail_of(what.colour), (x1, y1), masks.details)
+
+
+def detail_of(colour: str) -> RGB:
+    """What wheels, windows and the like are painted with on a thing of this colour."""
+    return (205, 205, 210) if colour == "black" else OUTLINE
 
 
 @lru_cache(maxsize=8192)

@@ -201,14 +201,21 @@ def masks_of(kind: str, width: int, height: int, mirrored: bool, outline: float 
 
     ``outline`` is the outline's width in pixels. Raises ``KeyError`` for an unknown kind.
     """
+    masks = masks_drawn(SHAPES[kind].paint, width, height, outline)
+    if not mirrored:
+        return masks
+    return Masks(*(ImageOps.mirror(m) for m in (masks.whole, masks.body, masks.details)))
+
+
+def masks_drawn(
+    paint: Callable[[Pen], None], width: int, height: int, outline: float = 1.0
+) -> Masks:
+    """Masks of what ``paint`` draws in the unit square, as those of `masks_of`."""
     grow = max(1, round(outline * SUPERSAMPLING))
     pen = Pen(width * SUPERSAMPLING, height * SUPERSAMPLING, grow)
-    SHAPES[kind].paint(pen)
+    paint(pen)
     whole = pen.body.filter(ImageFilter.MaxFilter(2 * grow + 1))
-    layers = [layer.reduce(SUPERSAMPLING) for layer in (whole, pen.body, pen.details)]
-    if mirrored:
-        layers = [ImageOps.mirror(layer) for layer in layers]
-    return Masks(*layers)
+    return Masks(*(layer.reduce(SUPERSAMPLING) for layer in (whole, pen.body, pen.details)))
 
 
 @lru_cache(maxsize=4096)

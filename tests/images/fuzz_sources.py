@@ -1,4 +1,4 @@
-"""Mutates valid tars, Parquet and FineHARD files and imports them: ``python -m tests.images.fuzz_sources``.
+"""Mutates valid tars, Parquet and FineHARD files and imports them, as often as ``--count`` says.
 
 Every row must be a picture or a dead letter with an id of its own, or the file is refused as a
 whole with a `SourceError`. Ends with one line of JSON.
