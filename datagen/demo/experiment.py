@@ -31,6 +31,10 @@ from datagen.training.loop import train
 RECIPE = Path(__file__).parents[2] / "pipelines" / "recipes" / "demo" / "train.yaml"
 RUNS = ("global", "regions", "hard")
 SCENES = 400
+BENCHMARK = "evaluation"
+"""Split of the small world for the benchmark, and the folder of its tables."""
+ITEMS = "experiment.parquet"
+"""In a run's folder: the items of the region benchmark with their scores."""
 Row = dict[str, str | float]
 
 
@@ -39,7 +43,7 @@ def run_experiment(
     output: Path,
     *,
     recipe: Path = RECIPE,
-    split: str = "evaluation",
+    split: str = BENCHMARK,
     scenes: int = SCENES,
     processes: int = 2,
 ) -> list[Row]:
@@ -93,8 +97,6 @@ def _configs(base: TrainConfig, output: Path) -> dict[str, TrainConfig]:
 def train_and_evaluate(config: TrainConfig, benchmark: str) -> Row:
     """One run on one thread, and its row of the table; what is done is read back.
 
-    `experiment.parquet` in the run's folder holds the items of the region benchmark.
-
     Args:
         config: `output` ends in the run's name.
         benchmark: folder of a dataset with all four tables.
@@ -106,7 +108,7 @@ def train_and_evaluate(config: TrainConfig, benchmark: str) -> Row:
     trained = train(config)
     folder = trained.model.parent
     path, cost = folder / "experiment.json", folder / "cost.json"
-    items = folder / "experiment.parquet"
+    items = folder / ITEMS
     if not (path.is_file() and items.is_file()):
         started = time.monotonic()
         results = _evaluate(trained.model, benchmark, items)

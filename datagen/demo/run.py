@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.dataset import Dataset
-from datagen.demo.experiment import Row, run_experiment
+from datagen.demo.experiment import BENCHMARK, ITEMS, Row, run_experiment
 from datagen.demo.measure import measure
 from datagen.demo.rewriter import export_rewriter
 from datagen.demo.scenes import COUNT, write_scenes
@@ -47,8 +47,11 @@ def run_demo(output: Path, scenes: int) -> dict[str, Any]:
     _step("6/6 measuring against the truth, and the report")
     summary = _summary(Dataset(str(data)), experiment)
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    hard, regions = (output / "models" / run for run in ("hard", "regions"))
     _script(
         "report", "--data", data, "--summary", output / "summary.json",
+        "--evaluation", hard / ITEMS, "--against", regions / ITEMS,
+        "--maps", hard / "model", regions / "model", "--pictures", output / BENCHMARK,
         "--output", output / "report.html", recipe=False,
     )  # fmt: skip
     return summary

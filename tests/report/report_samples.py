@@ -20,6 +20,7 @@ from datagen.dataset import (
     Table,
 )
 from datagen.dataset.lineage import Lineage
+from datagen.evaluation.item_rows import ItemRow
 
 EVIL = "<script>document.title='owned'</script>"
 BOXES = ((0.1, 0.2, 0.4, 0.8), (0.5, 0.1, 0.9, 0.6), (0.55, 0.15, 0.65, 0.3))
@@ -131,3 +132,17 @@ def write(root: Path, shards: int = 2, images: int = 3, upto: Table = Table.NEGA
                     errors=errors if table is Table.CAPTIONS else (),
                 )
     return dataset
+
+
+def item(image: int, right: float, wrong: float, phrase: str = PHRASES[0]) -> ItemRow:
+    """An item of the picture's first box; what is right has the score `right`."""
+    return ItemRow(
+        benchmark="fgovd_hard",
+        task="negatives",
+        image_id=f"{image}.png",
+        box=BOXES[0],
+        positive=phrase,
+        negatives=("a blue mug", "a green mug"),
+        scores=(right, wrong, 0.05),
+        credit=float(right > max(wrong, 0.05)),
+    )

@@ -7,11 +7,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
+from datagen.evaluation.item_scores import write_items
+from datagen.report.evaluated import Evaluated
+from datagen.report.items import ItemFiles
 from datagen.report.page import write_report
-from tests.report.report_samples import EVIL, write
+from datagen.report.pictures import find_pictures
+from tests.report.report_samples import EVIL, item, picture, write
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -96,6 +101,45 @@ def test_boxes_lie_on_what_they_name(
     for edge, expected in zip((left, top, right, bottom), inside, strict=True):
         assert abs(edge - expected) <= 4
     assert shot.width == width
+
+
+def test_no_script_runs_among_evaluated_items(files: tuple[Path, Path, Path], tmp_path: Path):
+    first, second, pictures = files
+    items = ItemFiles([first, second], ["A", "B"])
+    evaluated = Evaluated(
+        files=items,
+        choices=items.choose(4),
+        pictures=find_pictures(str(pictures), [f"{n}.png" for n in range(5)]),
+        maps={(0, "1.png", "a red mug"): np.eye(4, dtype=np.float32)},
+    )
+    write_report("", tmp_path / "items.html", evaluated=evaluated)
+    run = browse(tmp_path, tmp_path / "items.html", "--dump-dom")
+    assert "<title>Evaluation report</title>" in run.stdout  # the evil phrase would rename it
+    assert EVIL not in run.stdout
+    assert 'class="maps"' in run.stdout
+    assert not console(run)
+
+
+@pytest.mark.parametrize("width", [1280, 500], ids=["wide", "narrow"])
+def test_an_evaluated_box_lies_on_the_picture(tmp_path: Path, width: int):
+    """The item's box is the picture's red rectangle: a white frame lies around it."""
+    write_items(tmp_path / "evaluation.parquet", [item(0, 0.1, 0.9)])
+    (tmp_path / "0.png").write_bytes(picture(0))
+    items = ItemFiles([tmp_path / "evaluation.parquet"], ["A"])
+    evaluated = Evaluated(
+        files=items, choices=items.choose(1), pictures=find_pictures(str(tmp_path), ["0.png"])
+    )
+    write_report("", tmp_path / "items.html", evaluated=evaluated)
+    target = tmp_path / "shot.png"
+    flags = (f"--screenshot={target}", f"--window-size={width},2000")
+    browse(tmp_path, tmp_path / "items.html", *flags)
+    shot = Image.open(io.BytesIO(target.read_bytes())).convert("RGB")
+    left, top, right, bottom = _extent(shot, (255, 0, 0), 40)
+    assert right - left > 0.2 * 0.3 * width
+    x, y = (left + right) // 2, (top + bottom) // 2
+    for edge in ((left, y), (right, y), (x, top), (x, bottom)):
+        beside = shot.crop(_around((*edge, *edge), 4))
+        assert any(min(pixel) > 230 for pixel in beside.get_flattened_data())
 
 
 def _around(box: tuple[int, int, int, int], margin: int) -> tuple[int, int, int, int]:

@@ -14,8 +14,6 @@ import pytest
 from PIL import Image
 
 from datagen.dataset import DatasetError
-from datagen.evaluation.item_rows import ItemRow
-from datagen.evaluation.item_scores import write_items
 from datagen.report.evaluated import Evaluated
 from datagen.report.heat import overlay
 from datagen.report.items import ItemFiles
@@ -24,42 +22,6 @@ from datagen.report.pictures import find_pictures
 from tests.report.report_samples import EVIL, picture
 
 REPORT = Path(__file__).parents[2] / "pipelines" / "report.py"
-BOX = (0.1, 0.2, 0.4, 0.8)
-
-
-def item(image: int, right: float, wrong: float, phrase: str = "a red mug") -> ItemRow:
-    return ItemRow(
-        benchmark="fgovd_hard",
-        task="negatives",
-        image_id=f"{image}.png",
-        box=BOX,
-        positive=phrase,
-        negatives=("a blue mug", "a green mug"),
-        scores=(right, wrong, 0.05),
-        credit=float(right > max(wrong, 0.05)),
-    )
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """Items of two models, and the folder of their pictures; 4.png is missing."""
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    for number in range(4):
-        (pictures / f"{number}.png").write_bytes(picture(number))
-    first, second = tmp_path / "first" / "evaluation.parquet", tmp_path / "second" / "e.parquet"
-    evil = f"a {EVIL} mug"
-    write_items(
-        first,
-        [item(0, 0.9, 0.1), item(1, 0.1, 0.4), item(2, 0.2, 0.3, evil), item(3, 0.5, 0.4),
-         item(4, 0.1, 0.8)],
-    )  # fmt: skip
-    write_items(
-        second,
-        [item(0, 0.1, 0.6), item(1, 0.7, 0.2), item(2, 0.2, 0.3, evil), item(3, 0.5, 0.4),
-         item(4, 0.2, 0.7)],
-    )  # fmt: skip
-    return first, second, pictures
 
 
 def report(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
