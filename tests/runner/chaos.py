@@ -34,6 +34,7 @@ from datagen.dataset import CaptionRow, Dataset, ImageRow, Table
 from datagen.dataset.lineage import Lineage
 from datagen.runner import RunConfig, run_stage
 from datagen.stage import Item, RowError, Stage
+from tests.runner.echo_stage import echoed
 
 ROOT = Path(__file__).parents[2]
 ROWS_A_SHARD = 20
@@ -71,18 +72,7 @@ class Sleepy(Stage[Item]):
         await asyncio.sleep(self.row_s * random.uniform(0.5, 1.5))
         if int(item.id) % BAD_EVERY == 0:
             raise RowError("a bad row")
-        return [
-            CaptionRow(
-                image_id=item.id,
-                long=item.id,
-                short=item.id,
-                long_finish_reason="stop",
-                short_finish_reason="stop",
-                prompt_tokens=1,
-                long_tokens=1,
-                short_tokens=1,
-            )
-        ]
+        return [echoed(item.id)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,20 @@ def no_space(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def echoed(image_id: str) -> CaptionRow:
+    """A caption that repeats the image's id."""
+    return CaptionRow(
+        image_id=image_id,
+        long=image_id,
+        short=image_id,
+        long_finish_reason="stop",
+        short_finish_reason="stop",
+        prompt_tokens=1,
+        long_tokens=1,
+        short_tokens=1,
+    )
+
+
 class Echo(Stage[Item]):
     """Captions that repeat the image's id; some ids misbehave."""
 
@@ -64,18 +78,7 @@ class Echo(Stage[Item]):
             files.os.fsync = no_space
         with (self.marks / "calls").open("a") as calls:
             calls.write(item.id + "\n")
-        return [
-            CaptionRow(
-                image_id=item.id,
-                long=item.id,
-                short=item.id,
-                long_finish_reason="stop",
-                short_finish_reason="stop",
-                prompt_tokens=1,
-                long_tokens=1,
-                short_tokens=1,
-            )
-        ]
+        return [echoed(item.id)]
 
 
 def make_dataset(folder: Path) -> Dataset:
