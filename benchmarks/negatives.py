@@ -45,6 +45,8 @@ from datagen.regions.phrases import PhraseChunker
 PROMPTS = Path(__file__).parents[1] / "prompts"
 CHECKED = 20_000
 """Drafts that the checks are timed on."""
+TIMEOUT_S = 3600.0
+"""All requests wait in the engine from the start, the last ones for the whole run."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,14 @@ async def run(arguments: argparse.Namespace) -> None:
     """Both rewriters, one after the other, on one engine."""
     lexicon = load_lexicon()
     found = phrases(arguments.items, arguments.phrases, lexicon)
-    engine = open_engine(EngineConfig(model=arguments.model, max_model_len=1536, max_num_seqs=16))
+    engine = open_engine(
+        EngineConfig(
+            model=arguments.model,
+            max_model_len=1536,
+            max_num_seqs=16,
+            request_timeout_s=TIMEOUT_S,
+        )
+    )
     try:
         by_slots = SlotRewriter(engine, load_prompt(PROMPTS / "negatives_slots.md"), lexicon)
         free = FreeRewriter(engine, load_prompt(PROMPTS / "negatives_free.md"))
