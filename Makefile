@@ -76,9 +76,11 @@ evaluate: setup ## Evaluate a trained model (BENCH= a dataset, MODEL=, ARGS=)
 report: setup ## One HTML file of a dataset (DATA=, OUTPUT=, ARGS=)
 	$(RUN) pipelines/report.py --data $(DATA) --output $(OUTPUT) $(ARGS)
 
-tiny-models: setup ## Train the small world's captioner and detector anew, and examine them (3 h)
+tiny-models: setup ## Train the small world's captioner and detector anew, and examine them (4 h)
 	$(RUN) -m datagen.demo.tiny_captioner --output runs/tiny-captioner/first
 	$(RUN) -m datagen.demo.tiny_captioner --start runs/tiny-captioner/first --rate 5e-4 --joint-steps 1500 \
+	  --output runs/tiny-captioner/second
+	$(RUN) -m datagen.demo.tiny_captioner --start runs/tiny-captioner/second --rate 4e-4 --joint-steps 1100 \
 	  --output datagen/demo/models/captioner
 	$(RUN) -m datagen.demo.tiny_detector --output datagen/demo/models/detector
 	$(RUN) -m datagen.demo.examine

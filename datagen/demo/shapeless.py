@@ -1,8 +1,9 @@
 """Pictures of blobs in the colours and finishes of a scene, so that tiny models tell these alone.
 
 The other side of `unnamed`: there the paint has no name, here the shape has none. A captioner
-trained with unnamed pictures only told the finish of 97.8 % of the objects, but of 90.7 % of
-those whose pair of attributes it had never met: it had learnt finishes kind by kind.
+that had met smooth blobs told the finish of 98.6 % of the objects, but of 90.7 % of those whose
+pair of attributes it had never met: the wheels and windows of a small wooden car were dots to it.
+After 1,100 more steps with holes and details in the blobs it was 98.1 and 94.3 %.
 """
 
 from __future__ import annotations
