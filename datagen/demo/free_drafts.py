@@ -52,9 +52,7 @@ async def _ask(
     path: Path,
     per_phrase: int,
 ) -> None:
-    engine = open_engine(
-        EngineConfig(model=str(model), dtype="bfloat16", max_model_len=1024, max_num_seqs=AT_ONCE)
-    )
+    engine = open_engine(EngineConfig(model=str(model), max_model_len=1024, max_num_seqs=AT_ONCE))
     rewriter = FreeRewriter(engine, load_prompt(PROMPT), per_phrase)
     try:
         for start in range(0, len(phrases), AT_ONCE):
