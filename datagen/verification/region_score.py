@@ -11,6 +11,7 @@ import numpy as np
 
 from datagen.batcher import Batcher
 from datagen.dataset import Vote
+from datagen.engines.models import check_model
 from datagen.negatives.verify import Question
 from datagen.training.encoder import ModelEncoder
 
@@ -37,7 +38,8 @@ class RegionScoreConfig:
         }
 
     def check(self) -> None:
-        """See `VerifierConfig.check`; a model's folder is looked at when it is opened."""
+        """See `VerifierConfig.check`."""
+        check_model(self.model)
 
     async def open(self) -> RegionScore:
         """See `VerifierConfig.open`."""

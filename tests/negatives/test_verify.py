@@ -7,14 +7,15 @@ from PIL import Image
 
 from datagen.dataset import Negative
 from datagen.engines.chat import ChatReply
-from datagen.engines.errors import RequestError
+from datagen.engines.config import EngineConfig
+from datagen.engines.errors import ModelNotFoundError, RequestError
 from datagen.engines.prompts import load_prompt
 from datagen.negatives.lexicon import load_lexicon
 from datagen.negatives.slots import Slot
 from datagen.negatives.verify import AnotherRegion, Neighbour, Question, believed, judged
 from datagen.regions.boxes import Detection
 from datagen.verification.detector import DetectorVerifier, DetectorVerifierConfig
-from datagen.verification.lmm import LmmVerifier, crop
+from datagen.verification.lmm import LmmVerifier, LmmVerifierConfig, crop
 from datagen.verification.region_score import RegionScore, RegionScoreConfig
 
 BOX = (0.0, 0.0, 0.5, 0.5)
@@ -122,6 +123,17 @@ def test_an_lmm_that_says_neither_yes_nor_no_is_not_believed():
     prompt = load_prompt("prompts/negatives_verify.md")
     with pytest.raises(RequestError, match="Certainly"):
         votes_of(lambda: LmmVerifier(Chats(), prompt), question())
+
+
+@pytest.mark.parametrize("verifier", ["detector", "region_score", "lmm"])
+def test_a_missing_model_is_found_before_anything_starts(verifier, tmp_path):
+    config = {
+        "detector": DetectorVerifierConfig(model=str(tmp_path)),
+        "region_score": RegionScoreConfig(model=str(tmp_path)),
+        "lmm": LmmVerifierConfig(engine=EngineConfig(model=str(tmp_path))),
+    }[verifier]
+    with pytest.raises(ModelNotFoundError, match=r"holds no config\.json"):
+        config.check()
 
 
 def test_what_is_shown_stays_inside_the_picture():
