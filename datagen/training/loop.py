@@ -199,13 +199,14 @@ class _Run:
         moved = [piece.to(self.device) for piece in pieces]
         losses = forward_backward(encoder, moved, self.config.loss, half=half)
         loss = float(losses.total.detach())
-        if not math.isfinite(loss):
-            ids = ", ".join(image_id for piece in pieces for image_id in piece.image_ids)
-            raise TrainingError(
-                f"The loss of step {step + 1} is {loss}; its images are {ids}. "
-                "Lower --learning-rate."
-            )
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), optim.clip_norm)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), optim.clip_norm))
+        for what, value in (("loss", loss), ("norm of the gradient", norm)):
+            if not math.isfinite(value):
+                ids = ", ".join(image_id for piece in pieces for image_id in piece.image_ids)
+                raise TrainingError(
+                    f"The {what} of step {step + 1} is {value}; its images are {ids}. "
+                    "Lower --learning-rate."
+                )
         self.optimizer.step()
         self.model.clamp_logit_scales()
         return losses, rate
@@ -242,6 +243,7 @@ class _Run:
         shutil.rmtree(partial, ignore_errors=True)
         save_model(self.model, partial, plain=plain)
         self.tokenizer.save_pretrained(partial)
+        shutil.rmtree(self.output / name, ignore_errors=True)  # of a run killed before its end
         partial.rename(self.output / name)
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ _ADDED = (
     "logit_scale_finegraind",
     "logit_scale_hardneg",
 )
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 # What a config.json says of its own files: weights are float32 here, and no code comes along.
 _OF_FILES = ("auto_map", "dtype", "torch_dtype")
 
@@ -192,12 +194,32 @@ def _fill(model: FGCLIP, state: dict[str, Tensor], name: str) -> None:
 
 
 def _state(name: str | Path) -> dict[str, Tensor]:
-    try:
-        return load_file(_file(name, "model.safetensors"))
-    except ModelNotFoundError:
-        return torch.load(_file(name, "pytorch_model.bin"), weights_only=True, map_location="cpu")
-    except SafetensorError as error:
-        raise ModelNotFoundError(f"The weights of {name} are damaged: {error}.") from None
+    state: dict[str, Tensor] = {}
+    for file in _weight_files(name):
+        try:
+            if file.suffix == ".safetensors":
+                state |= load_file(file)
+            else:
+                state |= torch.load(file, weights_only=True, map_location="cpu")
+        except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
+            reason = str(error).splitlines()[0]
+            raise ModelNotFoundError(f"The weights of {name} are damaged: {reason}.") from None
+    return state
+
+
+def _weight_files(name: str | Path) -> list[Path]:
+    """Safetensors before torch's format; large models are in several files with an index."""
+    for file in _WEIGHTS:
+        try:
+            return [_file(name, file)]
+        except ModelNotFoundError:
+            pass
+        try:
+            index = json.loads(_file(name, f"{file}.index.json").read_text(encoding="utf-8"))
+        except ModelNotFoundError:
+            continue
+        return [_file(name, part) for part in sorted(set(index["weight_map"].values()))]
+    raise ModelNotFoundError(f"No model at {name}: it has no {' and no '.join(_WEIGHTS)}.")
 
 
 def _file(name: str | Path, file: str) -> Path:

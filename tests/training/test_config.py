@@ -17,13 +17,20 @@ def test_the_shipped_recipes_are_configurations(path):
     assert config.optim.batch_size > 0
 
 
-def test_stage_2_has_the_published_numbers():
-    config = load_recipe(ROOT / "pipelines" / "recipes" / "gpu" / "train.yaml", TrainConfig)
+@pytest.mark.parametrize(
+    ("name", "weights", "rate", "images"),
+    [("train-stage1", (1, 1, 0, 0), 1e-4, 384), ("train", (1, 1, 0.1, 0.5), 1e-6, 512)],
+)
+def test_both_stages_have_the_published_numbers(name, weights, rate, images):
+    config = load_recipe(ROOT / "pipelines" / "recipes" / "gpu" / f"{name}.yaml", TrainConfig)
     loss, optim = config.loss, config.optim
-    weights = (loss.long_weight, loss.short_weight, loss.region_weight, loss.hard_weight)
-    assert weights == (1.0, 1.0, 0.1, 0.5)
-    assert (optim.learning_rate, optim.weight_decay, optim.warmup_steps) == (1e-6, 0.001, 200)
-    assert optim.batch_size == 8 * 512
+    found = (loss.long_weight, loss.short_weight, loss.region_weight, loss.hard_weight)
+    assert found == weights
+    assert (optim.learning_rate, optim.weight_decay, optim.warmup_steps) == (rate, 0.001, 200)
+    assert optim.batch_size == 8 * images
+    assert (optim.epochs, optim.precision) == (1, "bfloat16")
+    assert config.model.init == "openai/clip-vit-base-patch16"
+    assert config.reader.short_prefix == "a photo of "
 
 
 def test_a_setting_that_does_not_exist_is_named(tmp_path):

@@ -105,6 +105,21 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(config):
         train(wild)
 
 
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_spoils_the_weights(
+    config, monkeypatch
+):
+    whole = loop.forward_backward
+
+    def overflows(encoder, pieces, *arguments, **options):
+        losses = whole(encoder, pieces, *arguments, **options)
+        encoder.model.logit_scale.grad.fill_(float("inf"))
+        return losses
+
+    monkeypatch.setattr(loop, "forward_backward", overflows)
+    with pytest.raises(TrainingError, match=r"norm of the gradient .* images are [0-9a-f]{32}"):
+        train(config)
+
+
 def test_the_global_loss_alone_needs_no_regions(config):
     result = train(replace(config, loss=LossConfig(region_weight=0, hard_weight=0)))
     lines = metrics(result)
@@ -192,6 +207,24 @@ def test_plain_clip_is_written_if_asked_for(config):
     result = train(replace(config, clip_model=True))
     plain = weights(result.model.parent / "clip-model")
     assert "text_filip_projection.weight" not in plain and "text_projection.weight" in plain
+
+
+def test_a_run_killed_between_its_two_models_ends(config, monkeypatch):
+    config = replace(config, clip_model=True)
+    write = loop._Run._write
+
+    def dies(self, name, *, plain):
+        if name == "model":
+            raise KeyboardInterrupt
+        write(self, name, plain=plain)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop._Run, "_write", dies)
+        train(config)
+    result = train(config)
+    found = weights(result.model)
+    plain = weights(result.model.parent / "clip-model")
+    assert all(torch.equal(found[name], value) for name, value in plain.items())
 
 
 def test_the_learning_rate_rises_and_falls():

@@ -5,16 +5,16 @@ import pytest
 import torch
 from PIL import Image
 from torch.nn import functional
-from transformers import CLIPImageProcessorPil, CLIPModel
+from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
 from datagen.engines.errors import ModelNotFoundError
 from datagen.training.batch import normalised
 from datagen.training.config import ModelConfig
 from datagen.training.data import resized
-from datagen.training.model import long_positions, stretch_positions
+from datagen.training.model import FGCLIP, long_positions, stretch_positions
 from datagen.training.roi import roi_means, roi_weights, touched_patches
 from datagen.training.tree import build_tree
-from datagen.training.weights import load_model, new_model, save_model
+from datagen.training.weights import load_model, model_from_state, new_model, save_model
 
 SIZES = ModelConfig(
     image_size=64, vision_width=32, vision_layers=2, vision_heads=2, text_width=32, text_layers=2,
@@ -219,6 +219,63 @@ def test_damaged_weights_are_refused(model, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(ModelNotFoundError, match="damaged"):
         load_model(tmp_path)
+
+
+def test_weights_of_torch_that_are_damaged_are_refused(model, tmp_path):
+    save_model(model, tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ModelNotFoundError, match=r"and no pytorch_model"):
+        load_model(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"damaged")
+    with pytest.raises(ModelNotFoundError, match="damaged"):
+        load_model(tmp_path)
+
+
+def test_weights_in_several_files_are_one_model(model, tmp_path):
+    save_model(model, tmp_path / "one")
+    clip = CLIPModel.from_pretrained(tmp_path / "one")
+    clip.save_pretrained(tmp_path / "many", max_shard_size="50KB")
+    assert len(list((tmp_path / "many").glob("model-*.safetensors"))) > 1
+    found = load_model(tmp_path / "many").state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in clip.state_dict().items())
+
+
+PUBLISHED_NAMES = {  # what FG-CLIP's checkpoints have beside CLIP's parameters
+    "text_model.embeddings.position_embedding_ori.weight": (248, 512),
+    "text_model.embeddings.position_embedding_res.weight": (248, 512),
+    "text_filip_projection.weight": (512, 512),
+    "logit_scale_finegraind": (),
+    "logit_scale_hardneg": (),
+}
+BASE = {"text_config": {}, "vision_config": {"patch_size": 16}, "projection_dim": 512}
+LARGE = {
+    "text_config": {
+        "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12,
+    },
+    "vision_config": {
+        "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+        "num_attention_heads": 16, "patch_size": 14, "image_size": 336,
+    },
+    "projection_dim": 768,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sizes", [BASE, LARGE], ids=["B/16 at 224", "L/14 at 336"])
+def test_the_published_sizes_have_the_published_names_and_shapes(sizes):
+    with torch.device("meta"):
+        state = FGCLIP(CLIPConfig(**sizes)).state_dict()
+        clip = CLIPModel(CLIPConfig(**sizes)).state_dict()
+        again = model_from_state(state)
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    added = {name: shapes.pop(name) for name in PUBLISHED_NAMES}
+    width = sizes["projection_dim"]  # of the texts as well
+    wide = {name: tuple(width if n == 512 else n for n in s) for name, s in PUBLISHED_NAMES.items()}
+    assert added == wide
+    assert shapes == {name: tuple(value.shape) for name, value in clip.items()}
+    assert again.image_size == sizes["vision_config"].get("image_size", 224)
+    heads = again.config.vision_config.num_attention_heads
+    assert heads == sizes["vision_config"].get("num_attention_heads", 12)
+    assert again.max_tokens(long=False) == 77 and again.max_tokens(long=True) == 248
 
 
 def test_weights_of_other_sizes_than_the_configuration_are_refused(model, tmp_path):
