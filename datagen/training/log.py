@@ -147,8 +147,19 @@ def plot_losses(output: Path) -> None:
 
 
 def _wandb_run(project: str, output: Path) -> Any:
+    """The run of this folder: begun, or gone on with."""
     try:
         import wandb
     except ImportError:
         raise UserError("Weights & Biases is not installed: pip install wandb") from None
-    return wandb.init(project=project, name=output.name, dir=str(output), resume="allow")
+    file = output / "wandb-run.txt"
+    run = wandb.init(
+        project=project,
+        name=output.name,
+        dir=str(output),
+        id=file.read_text(encoding="utf-8") if file.is_file() else None,
+        resume="allow",
+        config=json.loads((output / "train.json").read_text(encoding="utf-8")),
+    )
+    file.write_text(run.id, encoding="utf-8")
+    return run

@@ -1,6 +1,8 @@
 import json
 import shutil
+import sys
 from dataclasses import replace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -201,6 +203,34 @@ def test_pieces_and_checkpointing_train_as_a_whole_batch_does(config, tmp_path):
 def test_weights_and_biases_is_asked_for_by_name(config):
     with pytest.raises(UserError, match="pip install wandb"):
         train(replace(config, wandb_project="mine"))
+
+
+class FakeWandb(ModuleType):
+    """Keeps what it is given, as the service does; a run without an id gets a new one."""
+
+    def __init__(self):
+        super().__init__("wandb")
+        self.runs = {}
+
+    def init(self, *, id, **about):
+        number = id or f"run-{len(self.runs)}"
+        return self.runs.setdefault(number, SimpleNamespace(id=number, about=about, lines=[],
+            log=lambda line, step: self.runs[number].lines.append((step, line)),
+            finish=lambda: None))  # fmt: skip
+
+
+def test_weights_and_biases_gets_every_line_and_goes_on_with_its_run(config, monkeypatch):
+    wandb = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    config = replace(config, wandb_project="mine")
+    result = train(config)
+    (run,) = wandb.runs.values()
+    assert [line for _, line in run.lines] == metrics(result)
+    assert run.about["project"] == "mine"
+    assert run.about["config"]["optim"]["learning_rate"] == config.optim.learning_rate
+    shutil.rmtree(result.model)
+    train(config)  # as after a kill
+    assert len(wandb.runs) == 1
 
 
 def test_plain_clip_is_written_if_asked_for(config):
