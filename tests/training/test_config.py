@@ -1,8 +1,9 @@
+import re
 from pathlib import Path
 
 import pytest
 
-from datagen.command import RecipeError, load_recipe
+from datagen.command import RecipeError, command, load_recipe
 from datagen.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +32,18 @@ def test_both_stages_have_the_published_numbers(name, weights, rate, images):
     assert (optim.epochs, optim.precision) == (1, "bfloat16")
     assert config.model.init == "openai/clip-vit-base-patch16"
     assert config.reader.short_prefix == "a photo of "
+
+
+def test_options_on_the_page_are_accepted_as_they_stand_there(monkeypatch):
+    page = (ROOT / "docs" / "training.md").read_text()
+    settings = [found.split() for found in re.findall(r"`(--[^`]+ [^`]+)`", page)]
+    assert ["--checkpointing", "True"] in settings
+    for options in settings:
+        parsed: list[TrainConfig] = []
+        given = ["train.py", "--data", "D", "--output", "O", *options]
+        monkeypatch.setattr("sys.argv", given)
+        command(TrainConfig, parsed.append, "")
+        assert len(parsed) == 1, options
 
 
 def test_a_setting_that_does_not_exist_is_named(tmp_path):
