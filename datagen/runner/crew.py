@@ -352,7 +352,8 @@ def start_ray() -> None:
     """
     if not ray.is_initialized():
         os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # for busy machines
-        ray.init(logging_level=logging.ERROR, log_to_driver=False)
+        # The dashboard of a Ray that lasts as long as a stage costs CPU and is looked at by nobody.
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
 
 
 def _ready(refs: list[Any], timeout: float = POLL_EVERY_S / 2) -> set[Any]:
