@@ -24,7 +24,7 @@ TITLES = {
     "regions": ("Regions", "Phrases of the long caption, and the boxes that they name."),
     "negatives": (
         "Negatives",
-        "For each region, phrases that differ from the true one in one attribute.",
+        "For each region, phrases that differ from the true one in one attribute or more.",
     ),
     "training": ("Training", "The model learns from captions, regions and negatives."),
     "evaluation": (
