@@ -70,8 +70,8 @@ class Dense:
 def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, plan: Plan | Dense) -> Tensor:
     """Multi-head attention of rows.
 
-    On a CPU the probabilities are computed again in the backward pass, so that only the arguments
-    are kept; elsewhere torch's fused kernel, which does the same, gets the blocks and their masks.
+    On a CPU, plain products, which are faster there and keep the probabilities; elsewhere torch's
+    fused kernel, which computes them again going backward, gets the blocks and their masks.
 
     Args:
         queries: (Q, D).
@@ -124,17 +124,18 @@ class _Attention(torch.autograd.Function):
         ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, heads: int, plan: Plan | Dense
     ) -> Tensor:
         query, key, value = (_split(rows, heads) for rows in (queries, keys, values))
-        parts = []
+        parts, kept = [], []
         for part in _parts(plan):
             shares = _shares(_take(query, part.queries), _take(key, part.keys), part.hidden)
             parts.append(_rows(shares @ _take(value, part.keys)))
-        ctx.save_for_backward(query, key, value)
+            kept.append(shares)
+        ctx.save_for_backward(query, key, value, *kept)
         ctx.plan = plan
         return _placed(parts, plan)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value = ctx.saved_tensors  # (H, rows, D / H)
+        query, key, value, *kept = ctx.saved_tensors  # (H, rows, D / H), and shares
         plan, heads, width = ctx.plan, len(query), query.shape[-1]
         if isinstance(plan, Plan):  # the gradient of padding is 0
             slots = sum(group.queries.numel() for group in plan.groups)
@@ -142,12 +143,11 @@ class _Attention(torch.autograd.Function):
         own = _split(grad, heads)
         d_queries, d_keys, d_values = [], [], []
         start = 0
-        for part in _parts(plan):
+        for part, shares in zip(_parts(plan), kept, strict=True):
             q, k, v = _take(query, part.queries), _take(key, part.keys), _take(value, part.keys)
             count = q.shape[1] * q.shape[2]
             d_out = own[:, start : start + count].reshape(q.shape)
             start += count
-            shares = _shares(q, k, part.hidden)
             d_values.append(_rows(shares.transpose(-1, -2) @ d_out))
             d_shares = d_out @ v.transpose(-1, -2)
             d_scores = torch._softmax_backward_data(d_shares, shares, -1, shares.dtype)
@@ -175,7 +175,9 @@ def _split(rows: Tensor, heads: int) -> Tensor:
 
 def _take(split: Tensor, index: Tensor | int) -> Tensor:
     """(H, N, d) → (H, n, q, d): rows by number, or all of them in n sequences."""
-    return split.unflatten(1, (index, -1)) if isinstance(index, int) else split[:, index]
+    if isinstance(index, int):
+        return split.unflatten(1, (index, -1))
+    return split.index_select(1, index.flatten()).unflatten(1, index.shape)
 
 
 def _rows(blocks: Tensor) -> Tensor:
