@@ -37,7 +37,7 @@ def ranks(
         ties: whether a row of another owner with the same score stands before ("wrong") or after
             one's own ("correct").
         tie: scores that differ by at most this are the same.
-        tile: rows of either side compared at a time; a tile's scores should fit a core's cache.
+        tile: rows of either side compared at a time; of 256 to 4,096, 768 was the fastest on a CPU.
 
     Returns:
         (L,) of the left rows among the right ones, and (R,) the other way; a row without own ones
