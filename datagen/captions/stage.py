@@ -211,6 +211,6 @@ class CaptionsStage(Stage[CaptionItem]):
 
 
 def _prepare(data: bytes, max_side: int) -> Image.Image:
-    picture = decode(data)
+    picture = decode(data, side=max_side)
     picture.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
     return picture

@@ -3,6 +3,7 @@
 import asyncio
 import io
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -69,10 +70,18 @@ def png():
     return out.getvalue()
 
 
-def process(stage, hints=None):
+def jpeg(width, height):
+    out = io.BytesIO()
+    gradient = Image.linear_gradient("L")
+    bands = (gradient, gradient.rotate(90), gradient.rotate(180))
+    Image.merge("RGB", bands).resize((width, height)).save(out, "JPEG", quality=95)
+    return out.getvalue()
+
+
+def process(stage, hints=None, data=None):
     async def run():
         await stage.open()
-        return await stage.process(CaptionItem(ID, png(), hints or {}))
+        return await stage.process(CaptionItem(ID, data or png(), hints or {}))
 
     return asyncio.run(run())[0]
 
@@ -81,6 +90,19 @@ def test_good_captions_are_kept_as_they_are(make):
     row = process(make(Scripted([GOOD])))
     assert (row.long, row.short, row.checks) == (GOOD, SHORT, [])
     assert (row.long_original, row.short_original, row.attempts) == (None, None, 2)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1500, 1200), (4000, 3000), (6000, 300), (80, 60)])
+def test_the_engine_sees_the_whole_picture_no_larger_than_it_was_asked_for(make, width, height):
+    engine, data = Scripted([GOOD]), jpeg(width, height)
+    process(make(engine), data=data)
+    whole = Image.open(io.BytesIO(data))
+    whole.load()  # at its full size: the slow way
+    whole.thumbnail((1024, 1024), Image.Resampling.BICUBIC)
+    for request in engine.requests:
+        assert request.image.size == whole.size
+        apart = np.asarray(request.image).astype(int) - np.asarray(whole)
+        assert np.abs(apart).mean() < 1.0 and np.abs(apart).max() < 16
 
 
 def test_boilerplate_and_negated_claims_are_cut_and_the_original_kept(make):
