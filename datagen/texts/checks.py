@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from datagen.texts.language import is_in, unquoted
 from datagen.texts.mend import mend
@@ -38,6 +40,7 @@ _NOTHING = frozenset(
     {"n a", "none", "null", "nothing", "unknown", "caption", "image", "description"}
 )
 _STUTTER = re.compile(r"(.{2,60}?)\1{5,}", re.DOTALL)
+_SHORT_STUTTER = re.compile(r"(.{2,3}?)\1{5,}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ def check_caption(text: str, finish_reason: str, asked: Asked) -> Checked:
         "cut_off": finish_reason == "length",
         "empty": _is_empty(words(mended.text)),
         "refusal": _REFUSAL.search(unquoted(text).strip()) is not None,
-        "prompt_echo": _MARKERS.search(text) is not None or _echoes(units, words(asked.prompt)),
+        "prompt_echo": _MARKERS.search(text) is not None or _echoes(units, asked.prompt),
         "repetition": _loops(unquoted(text)),
         "wrong_language": not is_in(text, asked.language),
         "over_long": asked.max_words is not None and len(units) > asked.max_words,
@@ -101,19 +104,47 @@ def _is_empty(units: list[str]) -> bool:
     return not units or " ".join(units) in _NOTHING
 
 
-def _echoes(units: list[str], prompt: list[str]) -> bool:
-    size = 10 if prompt and _HAN.match(prompt[0]) else ECHO
-    if len(prompt) < size:
-        return False
-    theirs = {tuple(prompt[i : i + size]) for i in range(len(prompt) - size + 1)}
-    return any(tuple(units[i : i + size]) in theirs for i in range(len(units) - size + 1))
+def _echoes(units: list[str], prompt: str) -> bool:
+    size, theirs = _windows_of(prompt)
+    return any(window in theirs for window in _windows(units, size))
+
+
+@lru_cache(maxsize=64)
+def _windows_of(prompt: str) -> tuple[int, frozenset[tuple[str, ...]]]:
+    """How many words in a row are an echo of the prompt, and which."""
+    units = words(prompt)
+    size = 10 if units and _HAN.match(units[0]) else ECHO
+    return size, frozenset(_windows(units, size))
 
 
 def _loops(said: str) -> bool:
     units = words(said)
     for size, times, once_in in LOOPS:
-        windows = Counter(tuple(units[i : i + size]) for i in range(len(units) - size + 1))
-        most = max(windows.values(), default=0)
+        most = max(Counter(_windows(units, size)).values(), default=0)
         if most >= times and (not once_in or most * once_in >= len(units)):
             return True
-    return any(any(map(str.isalnum, m.group(1))) for m in _STUTTER.finditer(said.lower()))
+    return _stutters(said.lower())
+
+
+def _stutters(said: str) -> bool:
+    """Whether a piece of text that is more than marks is repeated at once, six times or more."""
+    if not _may_stutter(said):
+        return False
+    return any(any(map(str.isalnum, match.group(1))) for match in _STUTTER.finditer(said))
+
+
+def _may_stutter(said: str) -> bool:
+    """False for nearly all captions, in a tenth of the time that `_STUTTER` takes.
+
+    Where six pieces of p characters follow each other, twelve characters are found again p
+    further on, as long as they lie within: four times or more, if p is at least four.
+    """
+    if _SHORT_STUTTER.search(said):
+        return True
+    twelves = Counter(said[i : i + 12] for i in range(len(said) - 11))
+    return max(twelves.values(), default=0) >= 4
+
+
+def _windows(units: list[str], size: int) -> Iterator[tuple[str, ...]]:
+    """All runs of `size` words."""
+    return zip(*(units[start:] for start in range(size)), strict=False)

@@ -18,6 +18,7 @@ FOREIGN_SHARE = 0.3
 and words on signs stay below it."""
 
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|「[^」]*」|『[^』]*』|《[^》]*》|«[^»]*»")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _WORD = re.compile(r"[^\W\d_]+")
 
 # Words that hardly any caption does without; those that several languages share are left out.
@@ -66,11 +67,9 @@ def is_in(text: str, language: str) -> bool:
 
 def _scripts(text: str) -> Counter[str]:
     """Letters of each script: LATIN, HAN, CYRILLIC, HIRAGANA, …"""
-    found: Counter[str] = Counter()
-    for character in text:
-        if character.isascii():
-            found["LATIN"] += character.isalpha()
-        elif character.isalpha():
+    found = Counter({"LATIN": sum(map(str.isalpha, _NOT_ASCII.sub("", text)))})
+    for character in _NOT_ASCII.findall(text):
+        if character.isalpha():
             script = unicodedata.name(character, "UNKNOWN").split()[0]
             found["HAN" if script == "CJK" else script] += 1
     return found
@@ -79,7 +78,7 @@ def _scripts(text: str) -> Counter[str]:
 def _mostly_english(text: str) -> bool:
     words = Counter(_WORD.findall(text.lower()))
     counts = {
-        language: sum(n for word, n in words.items() if word in known)
+        language: sum(words[word] for word in known & words.keys())
         for language, known in _SETS.items()
     }
     english = counts.pop("en") + words["a"] + words["in"]

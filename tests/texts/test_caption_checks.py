@@ -1,11 +1,13 @@
 """Bad captions are caught by the right check, and no good one is touched (caption_samples.yaml)."""
 
+import random
 from pathlib import Path
 
 import pytest
 import yaml
 
 from datagen.engines.prompts import load_prompt
+from datagen.texts import checks
 from datagen.texts.checks import Asked, check_caption
 from datagen.texts.language import is_in
 from datagen.texts.mend import sentences
@@ -77,3 +79,27 @@ def test_sentences_end_at_their_marks_and_not_at_abbreviations():
         "红色的杯子。",
         "旁边有一盏灯。",
     ]
+
+
+def test_a_title_is_not_the_end_of_a_sentence():
+    text = "Dr. Smith sits beside Mrs. Jones. No. 5 is on the door of St. Mary. It is blue."
+    assert sentences(text) == [
+        "Dr. Smith sits beside Mrs. Jones.",
+        "No. 5 is on the door of St. Mary.",
+        "It is blue.",
+    ]
+
+
+def test_stutters_are_found_where_the_plain_search_finds_them(monkeypatch):
+    chance = random.Random(0)
+    said = []
+    for _ in range(4000):
+        piece = "".join(chance.choices("abc, ", k=chance.randint(1, 62)))
+        text = "".join(chance.choices("abc, ", k=60))
+        place = chance.randint(0, 60)
+        said.append(text[:place] + piece * chance.randint(4, 7) + text[place:])
+    fast = [checks._stutters(text) for text in said]
+    monkeypatch.setattr(checks, "_may_stutter", lambda text: True)
+    slow = [checks._stutters(text) for text in said]
+    assert fast == slow
+    assert 0.2 < sum(slow) / len(slow) < 0.9
