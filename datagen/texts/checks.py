@@ -82,13 +82,13 @@ def check_caption(text: str, finish_reason: str, asked: Asked) -> Checked:
     a piece of text is repeated at once six times), `wrong_language`, `over_long`.
     """
     mended = mend(text)
-    units = words(text)
+    units, said = words(text), unquoted(text)
     tests = {
         "cut_off": finish_reason == "length",
         "empty": _is_empty(words(mended.text)),
-        "refusal": _REFUSAL.search(unquoted(text).strip()) is not None,
+        "refusal": _REFUSAL.search(said.strip()) is not None,
         "prompt_echo": _MARKERS.search(text) is not None or _echoes(units, asked.prompt),
-        "repetition": _loops(unquoted(text)),
+        "repetition": _loops(said),
         "wrong_language": not is_in(text, asked.language),
         "over_long": asked.max_words is not None and len(units) > asked.max_words,
     }
