@@ -1,6 +1,6 @@
 """How much of vLLM's own speed is left when a stage runs on it, through Ray and into shards.
 
-Sides, each in a process of its own, in turn, `--rounds` times:
+Sides, each in a process of its own, in turn, `--rounds` times, every other round backwards:
 
 - `pipeline`: `run_stage` over a dataset, from the first engine's readiness to the last commit;
   JPEG decoding and resizing are part of it.
@@ -13,8 +13,9 @@ Prints one line of JSON last. `efficiency_…` is the pipeline's rate over the b
 total seconds; `vs_ray_data_llm` the pipeline's rate over ray.data.llm's; `prefix_cache_share` the
 share of prompt tokens that the pipeline's engines took from their cache. `…_undisturbed` are the
 same without the time in which the engine wanted a core and other programs had it, and
-`…_idle` the share of the rest in which the engine had nothing to do (see `engine_watch`). With
-the defaults it takes about 12 minutes on two cores that do nothing else, of which half are starts.
+`…_idle` the share of the rest in which the engine had nothing to do (see `engine_watch`). A side
+works long enough for its first half second, when the engine waits for requests, not to matter.
+With the defaults it takes about 25 minutes on two cores that do nothing else.
 
     python -m benchmarks.engine_efficiency --model runs/demo/models/smollm2
 """
@@ -286,8 +287,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="runs/demo/models/smollm2", help="SmolLM2's folder")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--images", type=int, default=800)
-    parser.add_argument("--texts", type=int, default=160)
+    parser.add_argument("--images", type=int, default=2400)
+    parser.add_argument("--texts", type=int, default=480)
     parser.add_argument("--limit-s", type=float, default=900.0, help="longest time of a side")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
     parser.add_argument("--side", choices=SIDES, help="measure one side, in this process")
@@ -298,7 +299,7 @@ def main() -> None:
         return
     measured: dict[str, list[Measurement]] = defaultdict(list)
     for number in range(arguments.rounds):
-        for side in arguments.sides:
+        for side in arguments.sides[:: -1 if number % 2 else 1]:
             measurement = in_own_process(side, arguments)
             measured[side].append(measurement)
             print(f"round {number + 1} {side}: {measurement}", flush=True)
