@@ -14,7 +14,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from datagen.images.decode import ImageError, decode
-from datagen.report.pictures import small_jpeg
+from datagen.report.pictures import MAX_SIDE, small_jpeg
 
 
 @dataclass(frozen=True)
@@ -206,6 +206,6 @@ def segments(text: str, spans: Sequence[tuple[int, int, int]]) -> Iterator[Segme
 def _picture(data: bytes) -> tuple[str, str]:
     """A data: URI of a small JPEG, or what is wrong with the bytes."""
     try:
-        return small_jpeg(decode(data)), ""
+        return small_jpeg(decode(data, side=MAX_SIDE)), ""
     except ImageError as error:
         return "", str(error)

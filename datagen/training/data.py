@@ -7,10 +7,10 @@ import random
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
 
 from datagen.dataset.rows import Box
 from datagen.images.decode import ImageError, decode
+from datagen.images.fit import fitted
 
 log = logging.getLogger(__name__)
 Pixels = np.ndarray
@@ -80,19 +80,15 @@ def choose(sample: Sample, config: DataConfig, seed: int, epoch: int) -> Sample:
 
 
 def decoded(image_id: str, data: bytes, size: int) -> Pixels | None:
-    """The picture as (size, size, 3) uint8; None, and a line in the log, where it is corrupt."""
+    """The picture as (size, size, 3) uint8, its aspect not kept, as in FG-CLIP.
+
+    None, and a line in the log, where it is corrupt.
+    """
     try:
-        return resized(decode(data, side=size), size)
+        return np.asarray(fitted(decode(data, side=size), size))
     except ImageError as error:
         log.warning("Image %s is skipped: %s.", image_id, error)
         return None
-
-
-def resized(picture: Image.Image, size: int) -> Pixels:
-    """(size, size, 3) uint8; the aspect is not kept, as in FG-CLIP."""
-    if picture.size != (size, size):
-        picture = picture.resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(picture)
 
 
 def _some(items: tuple, most: int, chance: random.Random) -> tuple:

@@ -4,9 +4,9 @@ from PIL import Image
 from torch.nn import functional
 
 from datagen.evaluation.maps import similarity_maps
+from datagen.images.fit import fitted
 from datagen.training.batch import normalised
 from datagen.training.config import ModelConfig
-from datagen.training.data import resized
 from datagen.training.encoder import ModelEncoder
 from datagen.training.texts import learn_tokenizer
 from datagen.training.weights import new_model
@@ -16,7 +16,7 @@ PHRASES = ["a red mug", "a blue bird on a wire"]
 
 def dense_features(model, picture):
     """The paper's words, step by step: the last block without attention, on every patch."""
-    square = np.stack([resized(picture, model.image_size)])
+    square = np.stack([fitted(picture, model.image_size)])
     pixels = torch.from_numpy(square).permute(0, 3, 1, 2)
     tower = model.vision_model
     *_, before, _ = tower(normalised(pixels), output_hidden_states=True).hidden_states

@@ -1,6 +1,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -8,9 +9,9 @@ from torch.nn import functional
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
 from datagen.engines.errors import ModelNotFoundError
+from datagen.images.fit import fitted
 from datagen.training.batch import normalised
 from datagen.training.config import ModelConfig
-from datagen.training.data import resized
 from datagen.training.model import FGCLIP, long_positions, stretch_positions
 from datagen.training.roi import roi_means, roi_weights, touched_patches
 from datagen.training.tree import build_tree
@@ -149,7 +150,7 @@ def test_transformers_prepares_pictures_for_a_saved_model_as_training_does(model
     noise = torch.randint(255, (70, 90, 3), generator=torch.Generator().manual_seed(0))
     picture = Image.fromarray(noise.to(torch.uint8).numpy())
     theirs = CLIPImageProcessorPil.from_pretrained(tmp_path)(picture, return_tensors="pt")
-    ours = normalised(torch.tensor(resized(picture, 64)).permute(2, 0, 1)[None])
+    ours = normalised(torch.tensor(np.asarray(fitted(picture, 64))).permute(2, 0, 1)[None])
     torch.testing.assert_close(theirs["pixel_values"], ours)
 
 

@@ -21,10 +21,10 @@ from transformers import (
 )
 
 from datagen.errors import UserError
+from datagen.images.fit import fitted
 from datagen.training.attention import Dense
 from datagen.training.batch import normalised
 from datagen.training.blocks import block
-from datagen.training.data import resized
 from datagen.training.weights import save_model
 from pipelines import vision_tower
 from tests.training.training_cases import make_model, make_tokenizer
@@ -68,7 +68,7 @@ def folder(trained, tmp_path_factory):
 def test_hidden_states_and_pixels_are_those_of_training(trained, folder):
     pictures = [picture(colour, seed) for seed, colour in enumerate(COLOURS)]
     pixels = normalised(
-        torch.from_numpy(np.stack([resized(p, 64) for p in pictures])).permute(0, 3, 1, 2)
+        torch.from_numpy(np.stack([fitted(p, 64) for p in pictures])).permute(0, 3, 1, 2)
     )
     theirs = CLIPImageProcessor.from_pretrained(folder)(pictures, return_tensors="pt").pixel_values
     torch.testing.assert_close(theirs, pixels, rtol=0, atol=1e-5)
